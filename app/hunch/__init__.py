@@ -1,0 +1,16 @@
+"""Hunch answers every message on a Kafka topic with one decision, as fast as it can afford to.
+
+The rooms, from the outside in; imports point one way, towards the bottom of this list:
+
+    cli, main     the commands; the FastStream application that hosts the stages
+    stages        fast, slow, join: receive, decode, ask the core, encode, hand to the lane
+    kafka         members, lanes and takeover, codec, topics, the embedded broker
+    inference     predictors, model repository, input features
+    telemetry     every event, counter and attribute name
+    core          pure: envelopes, confidence, exit policy, batching, the joiner's state machine
+    errors        everything that is raised, by who has to act
+
+`settings`, `clock` and `bundled` are leaves; `testing` is public and stands beside the stages.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,47 @@
+"""Time as an argument: every reading of a clock and every wait in Hunch goes through a `Clock`.
+
+`SystemClock` is the real one; `hunch.testing.ManualClock` moves only when a test says so.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Tells the time and waits."""
+
+    def now_ms(self) -> float:
+        """Milliseconds since the epoch; never goes backwards within a process."""
+
+    async def sleep(self, ms: float) -> None:
+        """Waits `ms` milliseconds; at 0 or less it only lets other tasks run."""
+
+    async def wait_for(self, awaitable: Awaitable[T], timeout_ms: float) -> T:
+        """Awaits with a limit; raises `TimeoutError` and cancels when `timeout_ms` have passed."""
+
+
+class SystemClock:
+    """The machine's clock; a step back of the wall clock is held still, not followed."""
+
+    def __init__(self) -> None:
+        self._latest_ms = 0.0
+
+    def now_ms(self) -> float:
+        """Milliseconds since the epoch, clamped to never go backwards."""
+        now_ms = time.time() * 1000.0
+        if now_ms > self._latest_ms:
+            self._latest_ms = now_ms
+        return self._latest_ms
+
+    async def sleep(self, ms: float) -> None:
+        """Waits on the monotonic clock of the event loop."""
+        await asyncio.sleep(max(0.0, ms) / 1000.0)
+
+    async def wait_for(self, awaitable: Awaitable[T], timeout_ms: float) -> T:
+        """Awaits with a limit on the monotonic clock of the event loop."""
+        async with asyncio.timeout(max(0.0, timeout_ms) / 1000.0):
+            return await awaitable

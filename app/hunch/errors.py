@@ -1,0 +1,70 @@
+"""Everything that Hunch raises, by who has to act.
+
+    HunchError
+    ├── ConfigError          the operator: the start is refused with one sentence
+    │   └── TopicMismatch    … because the topics are not as Hunch needs them
+    ├── ModelError           the operator: a model cannot be used
+    │   ├── ModelNotFound
+    │   ├── ChecksumMismatch
+    │   └── InferenceFailed  nobody: this batch falls back, and is counted
+    ├── WireError            nobody: the message becomes a dead letter, and work goes on
+    ├── BrokerError          the lane closes and takes over again; at start, the process ends
+    │   └── BrokerUnreachable
+    ├── LaneClosed           the lane: this process does not own the partition any more
+    ├── ProcessStuck         the orchestrator: the process ends, another one takes over
+    └── InvariantBroken      us: a bug
+
+A message is one sentence for the person who has to act: what is wrong, and what to do about it.
+"""
+
+
+class HunchError(Exception):
+    """The root: its text is shown to people, never with a stack trace."""
+
+
+class ConfigError(HunchError):
+    """A setting, file or argument is wrong; nothing was started."""
+
+
+class TopicMismatch(ConfigError):
+    """Topics are missing or not shaped as Hunch needs them."""
+
+
+class ModelError(HunchError):
+    """A model cannot be used."""
+
+
+class ModelNotFound(ModelError):
+    """No model stands where the settings point to."""
+
+
+class ChecksumMismatch(ModelError):
+    """A model file is not the one that its `model.json` describes."""
+
+
+class InferenceFailed(ModelError):
+    """The model ran and failed on a whole batch."""
+
+
+class WireError(HunchError):
+    """Bytes from a topic do not mean anything to Hunch."""
+
+
+class BrokerError(HunchError):
+    """The broker refused or did not answer in time."""
+
+
+class BrokerUnreachable(BrokerError):
+    """Nobody answers at the bootstrap address."""
+
+
+class LaneClosed(HunchError):
+    """The partition may belong to somebody else by now."""
+
+
+class ProcessStuck(HunchError):
+    """Something in this process hangs and cannot be ended from inside."""
+
+
+class InvariantBroken(HunchError):
+    """A bug in Hunch."""

@@ -1,0 +1,1 @@
+"""The log as Hunch uses it: members, lanes and takeover, codec, topics, the embedded broker."""

@@ -1,0 +1,140 @@
+"""What a lane asks of a broker, as protocols; method names and meanings are aiokafka's.
+
+`hunch.kafka.aio.KafkaClient` answers them over the network, `hunch.testing.MemoryLog` in memory;
+one contract suite (`tests/contract`) holds both to the same behaviour.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
+
+Header = tuple[str, bytes]
+Isolation = str
+"""`read_committed` or `read_uncommitted`."""
+
+
+class Record(Protocol):
+    """A record that was read (aiokafka's `ConsumerRecord`)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[Header]
+
+
+class Consumer(Protocol):
+    """Reads partitions that it was told to read; belongs to no group."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Reads these from now on; forgets every position."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+    def pause(self, *partitions: TopicPartition) -> None: ...
+
+    def resume(self, *partitions: TopicPartition) -> None: ...
+
+    def paused(self) -> set[TopicPartition]: ...
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[Any]]:
+        """Records by partition, or an empty mapping once `timeout_ms` have passed.
+
+        Raises `aiokafka.errors.OffsetOutOfRangeError` for a position outside the log.
+        """
+
+    async def position(self, partition: TopicPartition) -> int:
+        """The next offset that would be read; passes markers and aborted records."""
+
+    async def beginning_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]: ...
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+
+class Batch(Protocol):
+    """Records for one partition, encoded as they are appended."""
+
+    def append(
+        self,
+        *,
+        timestamp: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[Header] = (),
+    ) -> object | None:
+        """None when the batch is full and the record was not taken (the first always is)."""
+
+    def record_count(self) -> int: ...
+
+
+class Acknowledged(Protocol):
+    """A future of the broker's answer to one batch."""
+
+    def __await__(self) -> Any: ...
+
+
+class Producer(Protocol):
+    """Writes whole batches to partitions that it is told."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def create_batch(self) -> Any: ...
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+        """Queues the batch; the answer is a future of `RecordMetadata` (offset of the first)."""
+
+
+class Client(Protocol):
+    """A broker: makes readers and writers, and knows what groups have committed."""
+
+    def consumer(self, isolation: Isolation) -> Consumer: ...
+
+    def producer(self) -> Producer: ...
+
+    async def committed(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Committed offsets with metadata, each asked for explicitly; offset -1 means none.
+
+        Raises `BrokerError` when a partition stays missing in the answer.
+        """
+
+    async def close(self) -> None: ...
+
+
+class GroupConsumer(Protocol):
+    """The consumer inside a group, of which Hunch uses only the seat and the commits."""
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Raises aiokafka's errors when the seat was lost."""
+
+    def pause(self, *partitions: TopicPartition) -> None: ...
+
+
+__all__ = [
+    "Acknowledged",
+    "Batch",
+    "Client",
+    "Consumer",
+    "GroupConsumer",
+    "Header",
+    "Isolation",
+    "OffsetAndMetadata",
+    "Producer",
+    "Record",
+    "RecordMetadata",
+    "TopicPartition",
+]
