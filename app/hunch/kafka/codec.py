@@ -1,0 +1,263 @@
+"""Between bytes and meaning: headers and JSON of deferrals, slow results, decisions, dead letters.
+
+A deferral's payload is never re-encoded: its meaning travels in the `hunch` header.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
+from hunch.core.joining import Verdict
+from hunch.errors import WireError
+from hunch.kafka.client import Header
+
+HUNCH = "hunch"
+ORIGIN = "hunch-origin"
+PATH = "hunch-path"
+DEFERRAL = "hunch-deferral"
+DEADLINE_MS = "hunch-deadline-ms"
+TRACEPARENT = "traceparent"
+SCHEMA_VERSION = 1
+DEAD_LETTER_VALUE_BYTES = 100_000
+
+Outgoing = tuple[bytes | None, bytes | None, list[Header]]
+"""Key, value and headers of a record to be written."""
+
+
+class Read(NamedTuple):
+    """A deferral as it was read: its times, and its header still encoded."""
+
+    deadline_ms: int
+    deferred_ms: float
+    header: bytes
+    traceparent: bytes | None
+
+
+def header_of(headers: Sequence[Header], name: str) -> bytes | None:
+    """The last value of a header, as Kafka's own clients read it; None where it is missing."""
+    found = None
+    for key, value in headers:
+        if key == name:
+            found = value
+    return found
+
+
+def trace_id_of(traceparent: bytes | None) -> str | None:
+    """The trace id in a W3C `traceparent`, or None where there is none worth naming."""
+    if traceparent is None or len(traceparent) != 55 or traceparent[2:3] != b"-":
+        return None
+    trace_id = traceparent[3:35].decode("ascii", "replace")
+    is_hex = all(digit in "0123456789abcdef" for digit in trace_id)
+    return trace_id if is_hex and trace_id.strip("0") else None
+
+
+def answer_json(answer: Answer) -> dict[str, object]:
+    """How an answer stands in JSON."""
+    return {"label": answer.label, "confidence": answer.confidence, "model": answer.model}
+
+
+def encode_deferral(
+    deferral: Deferral, deadline_ms: int, traceparent: bytes | None
+) -> list[Header]:
+    """The headers of a deferral; its key and value are the input's own."""
+    body = orjson.dumps(
+        {
+            "v": SCHEMA_VERSION,
+            "origin": deferral.origin,
+            "id": deferral.id,
+            "fast": answer_json(deferral.fast),
+            "tau": deferral.tau,
+            "delta_ms": deferral.delta_ms,
+            "policy": deferral.policy,
+            "ingest_ms": deferral.ingest_ms,
+            "wait_ms": deferral.wait_ms,
+            "fast_ms": deferral.fast_ms,
+            "deferred_ms": deferral.deferred_ms,
+        }
+    )
+    headers = [(HUNCH, body), (DEADLINE_MS, b"%d" % deadline_ms)]
+    if traceparent is not None:
+        headers.append((TRACEPARENT, traceparent))
+    return headers
+
+
+def read_deferral(headers: Sequence[Header]) -> Read:
+    """Checks the headers of a deferral; raises `WireError` with what is wrong."""
+    header = header_of(headers, HUNCH)
+    deadline = header_of(headers, DEADLINE_MS)
+    if header is None or deadline is None or not deadline.isdigit() or len(deadline) > 18:
+        msg = f"A deferral must carry the headers {HUNCH} (JSON) and {DEADLINE_MS} (epoch ms)."
+        raise WireError(msg)
+    fields = decode_deferral(header)
+    return Read(int(deadline), fields.deferred_ms, header, header_of(headers, TRACEPARENT))
+
+
+def decode_deferral(header: bytes) -> Deferral:
+    """The meaning of a deferral's `hunch` header; raises `WireError`."""
+    fields = _object(header, "the hunch header of a deferral")
+    try:
+        fast = fields["fast"]
+        return Deferral(
+            origin=str(fields["origin"]),
+            id=fields.get("id"),
+            fast=Answer(
+                label=str(fast["label"]),
+                confidence=float(fast["confidence"]),
+                model=str(fast["model"]),
+            ),
+            tau=float(fields["tau"]),
+            delta_ms=float(fields["delta_ms"]),
+            policy=str(fields["policy"]),
+            ingest_ms=int(fields["ingest_ms"]),
+            wait_ms=float(fields["wait_ms"]),
+            fast_ms=float(fields["fast_ms"]),
+            deferred_ms=float(fields["deferred_ms"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"The hunch header of a deferral lacks or garbles {error}."
+        raise WireError(msg) from error
+
+
+def encode_result(
+    result: SlowResult, probabilities: Sequence[float] | None = None
+) -> tuple[bytes, list[Header]]:
+    """Value and headers of a slow result."""
+    head = {
+        "v": SCHEMA_VERSION,
+        "origin": result.origin,
+        "deferral": result.deferral,
+        "model": result.model,
+    }
+    body: dict[str, object]
+    if result.answer is not None:
+        body = {
+            "label": result.answer.label,
+            "confidence": result.answer.confidence,
+            "probabilities": probabilities,
+            "slow_ms": result.slow_ms,
+        }
+    elif result.shed:
+        body = {"shed": True}
+    else:
+        body = {"error": result.error}
+    value = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return value, [(HUNCH, orjson.dumps(head)), (ORIGIN, result.origin.encode())]
+
+
+def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
+    """The meaning of a record on `slow-results`; raises `WireError`."""
+    head = _object(header_of(headers, HUNCH), "the hunch header of a slow result")
+    body = _object(value, "a slow result")
+    try:
+        origin, deferral = str(head["origin"]), int(head["deferral"])
+        model = str(head.get("model", "unknown"))
+        answer = None
+        if "label" in body:
+            confidence = float(body.get("confidence", 0.0))
+            answer = Answer(label=str(body["label"]), confidence=confidence, model=model)
+        return SlowResult(
+            origin=origin,
+            deferral=deferral,
+            model=model,
+            answer=answer,
+            error=str(body.get("error", "no answer"))[:1000] if answer is None else None,
+            shed=answer is None and body.get("shed") is True,
+            slow_ms=float(body.get("slow_ms", 0.0)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"A slow result lacks or garbles {error}."
+        raise WireError(msg) from error
+
+
+def encode_decision(
+    decision: Mapping[str, object],
+    *,
+    key: bytes | None,
+    traceparent: bytes | None,
+    deferral: int | None = None,
+) -> Outgoing:
+    """A decision as a record; `decision` holds its JSON fields, origin and path among them."""
+    headers: list[Header] = [
+        (ORIGIN, str(decision["origin"]).encode()),
+        (PATH, str(decision["path"]).encode()),
+    ]
+    if deferral is not None:
+        headers.append((DEFERRAL, b"%d" % deferral))
+    if traceparent is not None:
+        headers.append((TRACEPARENT, traceparent))
+    return key, orjson.dumps(decision), headers
+
+
+def encode_verdict(verdict: Verdict, now_ms: float) -> Outgoing:
+    """The decision of a verdict of the joiner."""
+    pending, result = verdict.pending, verdict.result
+    deferral = decode_deferral(pending.header)
+    slow = None if result is None or result.answer is None else result.answer
+    said = slow if verdict.path is Path.SLOW and slow is not None else deferral.fast
+    times: dict[str, float] = {"wait": deferral.wait_ms, "fast": deferral.fast_ms}
+    if result is not None and result.answer is not None:
+        times["slow"] = result.slow_ms
+    times["join"] = round(now_ms - deferral.deferred_ms, 3)
+    times["total"] = round(now_ms - deferral.ingest_ms, 3)
+    decision = {
+        "origin": deferral.origin,
+        "id": deferral.id,
+        "label": said.label,
+        "confidence": said.confidence,
+        "path": verdict.path,
+        "reason": verdict.reason,
+        "fast": answer_json(deferral.fast),
+        "slow": None if slow is None else answer_json(slow),
+        "tau": deferral.tau,
+        "delta_ms": deferral.delta_ms,
+        "policy": deferral.policy,
+        "deadline_ms": pending.deadline_ms,
+        "at_ms": round(now_ms, 3),
+        "times": times,
+        "trace_id": trace_id_of(pending.traceparent),
+    }
+    return encode_decision(
+        decision, key=pending.key, traceparent=pending.traceparent, deferral=verdict.offset
+    )
+
+
+class DeadLetter(NamedTuple):
+    """Why a record is put aside, for whoever looks at it later."""
+
+    origin: str
+    stage: str
+    reason: Reason
+    message: str
+    time_ms: float
+
+
+def encode_dead_letter(letter: DeadLetter, record: Any) -> Outgoing:
+    """A dead letter: the record's own key, value and headers, and what was wrong with it."""
+    value = record.value
+    own: list[Header] = [
+        (ORIGIN, letter.origin.encode()),
+        ("hunch-stage", letter.stage.encode()),
+        ("hunch-reason", letter.reason.encode()),
+        ("hunch-error", WireError.__name__.encode()),
+        ("hunch-message", letter.message.encode()[:1000]),
+        ("hunch-time-ms", b"%d" % int(letter.time_ms)),
+    ]
+    if value is not None and len(value) > DEAD_LETTER_VALUE_BYTES:
+        own.append(("hunch-truncated-from", b"%d" % len(value)))
+        value = value[:DEAD_LETTER_VALUE_BYTES]
+    kept = [(name, text) for name, text in record.headers if not name.startswith("hunch-")]
+    return record.key, value, kept + own
+
+
+def _object(text: bytes | None, what: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text) if text is not None else None
+    except orjson.JSONDecodeError as error:
+        msg = f"{what[0].upper()}{what[1:]} is not JSON: {error}."
+        raise WireError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{what[0].upper()}{what[1:]} is not a JSON object."
+        raise WireError(msg)
+    return found

@@ -1,0 +1,37 @@
+"""What Hunch writes beside a committed offset, so that the next owner can go on from it.
+
+`<crc32><json>`: a version, the owner's random mark, and numbers. Metadata that is not there, was
+written by somebody else or is damaged reads as None; the offsets beside it are then no proof of
+anything that Hunch has done.
+"""
+
+import zlib
+from collections.abc import Mapping
+
+import orjson
+
+VERSION = 1
+MAX_LENGTH = 4096
+"""`offset.metadata.max.bytes` of a broker, by default."""
+
+
+def pack(owner: int, numbers: Mapping[str, int]) -> str:
+    """The metadata of one commit."""
+    body = orjson.dumps({"v": VERSION, "owner": owner, **numbers})
+    return f"{zlib.crc32(body):08x}{body.decode()}"
+
+
+def unpack(text: str | None) -> dict[str, int] | None:
+    """The numbers in a commit's metadata, or None where they cannot be trusted."""
+    if not text or len(text) <= 8:
+        return None
+    body = text[8:].encode()
+    try:
+        if int(text[:8], 16) != zlib.crc32(body):
+            return None
+        numbers = orjson.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(numbers, dict) or numbers.get("v") != VERSION:
+        return None
+    return {name: value for name, value in numbers.items() if isinstance(value, int)}
