@@ -3,6 +3,16 @@
 clock = ManualClock(start_ms=1_000_000)
 log = MemoryLog(clock)
 log.create_topic("messages", partitions=4)
-...
+log.append("messages", 0, b"key", b'{"id": 7}')
+stage = asyncio.create_task(serve(log, clock))  # anything that takes a Client and a Clock
 await clock.advance(200)
+log.fail_next("produce", NotEnoughReplicasError(), topic="decisions")
+await clock.advance(200)
+decisions = log.records("decisions")
 """
+
+from hunch.testing.clock import ManualClock
+from hunch.testing.log import MemoryLog
+from hunch.testing.partition import MemoryRecord
+
+__all__ = ["ManualClock", "MemoryLog", "MemoryRecord"]

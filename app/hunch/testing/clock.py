@@ -86,7 +86,8 @@ class ManualClock:
                 raise
             if isinstance(awaitable, asyncio.Future) and awaitable.done():
                 with contextlib.suppress(asyncio.CancelledError):
-                    return awaitable.result()
+                    result: T = awaitable.result()
+                    return result
             raise TimeoutError from cancelled
         finally:
             timer.cancelled = True

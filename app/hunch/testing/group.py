@@ -1,0 +1,123 @@
+"""Consumer groups of the in-memory log: seats, eager rebalances, sticky assignment, commits."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from aiokafka.errors import CommitFailedError, IllegalStateError, OffsetMetadataTooLargeError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from hunch.testing.log import MemoryLog
+
+MAX_METADATA_CHARS = 4096
+"""What Kafka's `offset.metadata.max.bytes` allows by default."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Hears of the partitions of its seat; an exception in it is logged and changes nothing."""
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """A rebalance begins; `revoked` is all that the seat had."""
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """A rebalance has ended; the seat has these, and no others."""
+
+
+class MemorySeat:
+    """A consumer inside a group, of which only the seat and the commits exist.
+
+    Attributes:
+        owned: the partitions that its last assignment gave it.
+        paused: those of them that were paused since.
+    """
+
+    def __init__(self, log: "MemoryLog", group: "Group", listener: Listener) -> None:
+        self.listener = listener
+        self.group = group
+        self.owned: set[TopicPartition] = set()
+        self.paused: set[TopicPartition] = set()
+        self._log = log
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commits offsets of any partitions; raises `CommitFailedError` once the seat is lost.
+
+        Raises `OffsetMetadataTooLargeError` for longer metadata than Kafka takes, after the other
+        partitions of the call were committed.
+        """
+        await self._log.clock.sleep(0)
+        self._log.raise_fault("commit", *offsets)
+        if self not in self.group.seats:
+            raise CommitFailedError
+        too_large = False
+        for name, committed in offsets.items():
+            self._log.partition(name)
+            if len(committed.metadata) > MAX_METADATA_CHARS:
+                too_large = True
+            else:
+                self.group.offsets[name] = committed
+        if too_large:
+            raise OffsetMetadataTooLargeError
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Reads nothing from these; raises `IllegalStateError` for what is not assigned."""
+        for partition in partitions:
+            if partition not in self.owned:
+                raise IllegalStateError(f"No current assignment for partition {partition}")
+            self.paused.add(partition)
+
+    async def stop(self) -> None:
+        """Leaves the group; the others hear of it in a rebalance that this does not wait for."""
+        if self in self.group.seats:
+            self.group.seats.remove(self)
+            self._log.spawn(self.group.rebalance())
+        await self._log.clock.sleep(0)
+
+
+class Group:
+    """The seats and the committed offsets of one group."""
+
+    def __init__(self, partitions: Iterable[TopicPartition] = ()) -> None:
+        self.partitions = list(partitions)
+        self.seats: list[MemorySeat] = []
+        self.offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def rebalance(self) -> None:
+        """Revokes everything from every seat, then assigns everything; returns when all heard."""
+        async with self._one_at_a_time:
+            await _tell(seat.listener.on_partitions_revoked(set(seat.owned)) for seat in self.seats)
+            plan = sticky(self.partitions, [seat.owned for seat in self.seats])
+            for seat, owned in zip(self.seats, plan, strict=True):
+                seat.owned, seat.paused = owned, set()
+            await _tell(
+                seat.listener.on_partitions_assigned(set(seat.owned)) for seat in self.seats
+            )
+
+
+def sticky(
+    partitions: list[TopicPartition], owned: list[set[TopicPartition]]
+) -> list[set[TopicPartition]]:
+    """Splits the partitions evenly over the seats; each keeps as much as an even split allows."""
+    if not owned:
+        return []
+    share, extra = divmod(len(partitions), len(owned))
+    by_size = sorted(range(len(owned)), key=lambda seat: -len(owned[seat]))
+    quotas = {seat: share + (rank < extra) for rank, seat in enumerate(by_size)}
+    plan = [set(sorted(had)[: quotas[seat]]) for seat, had in enumerate(owned)]
+    free = [name for name in partitions if not any(name in kept for kept in plan)]
+    for seat, kept in enumerate(plan):
+        while len(kept) < quotas[seat]:
+            kept.add(free.pop(0))
+    return plan
+
+
+async def _tell(calls: "Iterable[Coroutine[None, None, None]]") -> None:
+    for problem in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(problem, Exception):
+            _logger.error("A rebalance listener failed.", exc_info=problem)
