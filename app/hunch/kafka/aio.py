@@ -1,0 +1,187 @@
+"""A broker over the network: aiokafka behind the protocols of `client`.
+
+What aiokafka does that one would not guess, and what is done about it here:
+
+* `committed()` drops the metadata, and the admin's answer is `{}` while a coordinator loads: each
+  partition is asked for by name, and one missing in the answer is asked for again;
+* `stop()` of an idempotent producer hangs while the broker is away and leaves its sender alive:
+  it gets a limit, then the sender is cancelled.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from hunch.clock import Clock
+from hunch.errors import BrokerError, BrokerUnreachable
+from hunch.kafka.client import Isolation
+
+MAX_BATCH_BYTES = 262_144
+STOP_MS = 3_000
+ADMIN_TRIES = 20
+ADMIN_PAUSE_MS = 200
+
+
+class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
+    """An idempotent producer that can be stopped while its broker is away."""
+
+    async def stop(self) -> None:
+        """Flushes for a short while, then ends whatever is left of the producer."""
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOP_MS / 1000):
+                await super().stop()
+                return
+        sender = self._sender.sender_task
+        if sender is not None and not sender.done():
+            sender.cancel()
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOP_MS / 1000):
+                await self.client.close()
+
+
+class KafkaClient:
+    """Readers and writers for one broker address."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        clock: Clock,
+        *,
+        security: Mapping[str, Any] | None = None,
+        fetch_max_wait_ms: int = 20,
+        request_timeout_ms: int = 10_000,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
+    ) -> None:
+        self._clock = clock
+        self._connection = {"bootstrap_servers": bootstrap, **(security or {})}
+        self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._request_timeout_ms = request_timeout_ms
+        self._max_batch_bytes = max_batch_bytes
+        self._admin: AIOKafkaAdminClient | None = None
+        self._admin_lock = asyncio.Lock()
+
+    def consumer(self, isolation: Isolation) -> AIOKafkaConsumer:
+        """A consumer without a group; it reads only where it was told to seek."""
+        return AIOKafkaConsumer(
+            **self._connection,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level=isolation,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            request_timeout_ms=max(self._request_timeout_ms, self._fetch_max_wait_ms + 1_000),
+        )
+
+    def producer(self) -> StoppableProducer:
+        """An idempotent producer that waits for all replicas."""
+        return StoppableProducer(
+            **self._connection,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=self._max_batch_bytes,
+            request_timeout_ms=self._request_timeout_ms,
+            retry_backoff_ms=50,
+        )
+
+    async def committed(
+        self, group: str, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Committed offsets and metadata; raises `BrokerError` when they cannot be had."""
+        problem = "the answer lacks a partition"
+        for _ in range(ADMIN_TRIES):
+            try:
+                admin = await self._started_admin()
+                found = await self._clock.wait_for(
+                    admin.list_consumer_group_offsets(group, partitions=list(partitions)),
+                    self._request_timeout_ms,
+                )
+                if all(partition in found for partition in partitions):
+                    return {partition: found[partition] for partition in partitions}
+            except (KafkaError, TimeoutError) as error:
+                problem = f"{type(error).__name__} {error}".strip()
+                await self._drop_admin()
+            await self._clock.sleep(ADMIN_PAUSE_MS)
+        msg = f"The committed offsets of group {group} cannot be had: {problem}."
+        raise BrokerError(msg)
+
+    async def close(self) -> None:
+        """Closes what this client itself has opened."""
+        await self._drop_admin()
+
+    async def _started_admin(self) -> AIOKafkaAdminClient:
+        async with self._admin_lock:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(
+                    **self._connection, request_timeout_ms=self._request_timeout_ms
+                )
+                try:
+                    await self._clock.wait_for(admin.start(), self._request_timeout_ms)
+                except BaseException:
+                    await admin.close()
+                    raise
+                self._admin = admin
+            return self._admin
+
+    async def _drop_admin(self) -> None:
+        async with self._admin_lock:
+            admin, self._admin = self._admin, None
+        if admin is not None:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await self._clock.wait_for(admin.close(), STOP_MS)
+
+
+class GroupSeat:
+    """The consumer inside a group: pauses what it is given, and commits.
+
+    `AIOKafkaConsumer.commit` refuses partitions of topics it did not subscribe to, which the broker
+    itself does not; the joiner commits a pair while its member subscribes to one half.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commits as the current member of the group; raises `CommitFailedError` when it is not."""
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001
+        if subscription is None or subscription.assignment is None:
+            msg = "No partitions are assigned."
+            raise CommitFailedError(msg)
+        await self._consumer._coordinator.commit_offsets(  # noqa: SLF001
+            subscription.assignment, dict(offsets)
+        )
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Reads nothing from these."""
+        self._consumer.pause(*partitions)
+
+
+async def wait_for_broker(
+    bootstrap: str, clock: Clock, timeout_ms: float, *, security: Mapping[str, Any] | None = None
+) -> None:
+    """Returns once the broker answers; raises `BrokerUnreachable` when `timeout_ms` have passed."""
+    until_ms = clock.now_ms() + timeout_ms
+    while True:
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=bootstrap, request_timeout_ms=5_000, **(security or {})
+        )
+        try:
+            await clock.wait_for(admin.start(), max(1.0, until_ms - clock.now_ms()))
+        except (KafkaError, TimeoutError, OSError) as error:
+            problem = error
+        else:
+            return
+        finally:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await clock.wait_for(admin.close(), STOP_MS)
+        if clock.now_ms() >= until_ms:
+            msg = (
+                f"No Kafka broker answers at {bootstrap} ({type(problem).__name__}); start one, "
+                f"or set bootstrap in hunch.toml or HUNCH_BOOTSTRAP."
+            )
+            raise BrokerUnreachable(msg) from problem
+        await clock.sleep(500)

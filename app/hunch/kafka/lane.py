@@ -1,0 +1,264 @@
+"""A lane: one owned partition in one process, from its takeover to the first error.
+
+    takeover   open the way out → ask for the committed offsets → check them against the log →
+               rebuild the state → read on from there
+    work       records wait in the inbox; the stage turns them into chunks (outputs, and the offsets
+               they stand for); chunks wait in the outbox; what is there goes out in one delivery
+    close      any error in a delivery leaves its outcome unknown: the lane closes, and nothing is
+               ever sent again from memory; whoever owns the partition takes over
+
+State and positions move only where a chunk is made, so a commit says what its outputs say.
+"""
+
+import asyncio
+import contextlib
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hunch.clock import Clock
+from hunch.errors import ConfigError, LaneClosed
+from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
+from hunch.kafka.codec import Outgoing
+from hunch.kafka.delivery import AtLeastOnce, Offsets
+from hunch.kafka.member import Member
+from hunch.kafka.reader import Reader
+from hunch.telemetry import Counts, log_event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanePolicy:
+    """The bounds of a lane.
+
+    Attributes:
+        max_delivery_messages: the most records in one delivery.
+        max_inbox_records: records that wait; more, and reading pauses.
+        delivery_timeout_ms: a delivery that takes longer closes the lane.
+        takeover_timeout_ms: the same for a takeover.
+    """
+
+    max_delivery_messages: int = 1_000
+    max_inbox_records: int = 5_000
+    delivery_timeout_ms: float = 30_000
+    takeover_timeout_ms: float = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harbour:
+    """What all lanes of a stage share."""
+
+    client: Client
+    clock: Clock
+    counts: Counts
+    member: Member
+    reader: Reader
+    policy: LanePolicy
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Outputs, the offsets they stand for, and what the lane wants to hear of afterwards."""
+
+    outputs: dict[tuple[str, int], list[Outgoing]]
+    offsets: Offsets
+    done: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many records are to be written."""
+        return sum(map(len, self.outputs.values()))
+
+    def extend(self, later: "Chunk") -> None:
+        """Adds a chunk that was made after this one."""
+        for where, records in later.outputs.items():
+            self.outputs.setdefault(where, []).extend(records)
+        self.offsets.update(later.offsets)
+        self.done.extend(later.done)
+
+
+class Lane(ABC):
+    """One owned partition in one process; a stage says what is read, rebuilt and made of it."""
+
+    stage: str
+
+    def __init__(self, harbour: Harbour, partition: int, term: int) -> None:
+        self.harbour = harbour
+        self.partition = partition
+        self.term = term
+        self.owner_mark = random.getrandbits(32)
+        self.is_draining = False
+        self.inbox: dict[TopicPartition, deque[Any]] = {}
+        self.seen: dict[TopicPartition, int] = {}
+        self.wake = asyncio.Event()
+        self._outbox: Chunk | None = None
+        self._outbox_changed = asyncio.Event()
+        self._is_full = False
+        self._broken: str | None = None
+        self._has_worked = False
+        self._delivery = AtLeastOnce(
+            harbour.client.producer(),
+            self.note,
+            clock=harbour.clock,
+            timeout_ms=harbour.policy.delivery_timeout_ms,
+        )
+
+    @abstractmethod
+    def inputs(self) -> list[TopicPartition]:
+        """The partitions that this lane reads."""
+
+    @abstractmethod
+    async def rebuild(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Rebuilds the state from the commit and the log; the offsets to read on from.
+
+        `committed` holds, for each input, the committed offset moved up to the log's start (-1
+        where nothing was ever committed).
+        """
+
+    @abstractmethod
+    async def work(self) -> None:
+        """Turns what is in the inbox into chunks, until draining."""
+
+    def acknowledged(  # noqa: B027 - only some lanes want to hear of it
+        self, chunk: Chunk, ends: Mapping[tuple[str, int], int]
+    ) -> None:
+        """A chunk is in the log; `ends` says where its last record ends, by topic partition."""
+
+    # -- the reader's side
+
+    def feed(self, partition: TopicPartition, records: list[Any]) -> None:
+        """Takes records into the inbox."""
+        self.inbox[partition].extend(records)
+        self._is_full = self.waiting > self.harbour.policy.max_inbox_records
+        self.wake.set()
+
+    def passed(self, partition: TopicPartition, position: int) -> None:
+        """Everything below `position` was fed or cannot be read."""
+        self.seen[partition] = position
+        self.wake.set()
+
+    def is_full(self, partition: TopicPartition) -> bool:
+        """Whether reading pauses: from the inbox's bound until a fifth of it is left."""
+        del partition
+        if self._is_full and self.waiting <= self.harbour.policy.max_inbox_records // 5:
+            self._is_full = False
+        return self._is_full
+
+    def broken(self, reason: str) -> None:
+        """Reading failed: closes the lane at the next step."""
+        self._broken = reason
+        self.wake.set()
+        self._outbox_changed.set()
+
+    @property
+    def waiting(self) -> int:
+        """Records in the inbox."""
+        return sum(map(len, self.inbox.values()))
+
+    # -- life
+
+    async def run(self) -> None:
+        """Takes over and works until drained; raises what closed the lane."""
+        harbour = self.harbour
+        try:
+            await harbour.clock.wait_for(self._take_over(), harbour.policy.takeover_timeout_ms)
+            async with asyncio.TaskGroup() as group:
+                deliveries = group.create_task(self._deliver_all())
+                await self.work()
+                self._has_worked = True
+                self._outbox_changed.set()
+                await deliveries
+        except BaseExceptionGroup as group_error:
+            raise group_error.exceptions[0] from group_error
+        finally:
+            harbour.reader.close(self)
+            with contextlib.suppress(TimeoutError):
+                await harbour.clock.wait_for(self._delivery.close(), 10_000)
+
+    def drain(self) -> None:
+        """Reads no more; what is in hand is finished."""
+        self.is_draining = True
+        self.harbour.reader.close(self)
+        self.wake.set()
+
+    async def hand_over(self, chunk: Chunk) -> None:
+        """Puts a chunk into the outbox; waits while the outbox is full."""
+        while self._outbox is not None and (
+            self._outbox.size + chunk.size > self.harbour.policy.max_delivery_messages
+        ):
+            self._outbox_changed.clear()
+            await self._outbox_changed.wait()
+            self.check()
+        if self._outbox is None:
+            self._outbox = chunk
+        else:
+            self._outbox.extend(chunk)
+        self._outbox_changed.set()
+
+    def check(self) -> None:
+        """Raises `LaneClosed` when this lane must not go on."""
+        if self._broken is not None:
+            raise LaneClosed(self._broken)
+        if self.harbour.member.is_frozen():
+            msg = "this process stood still for longer than its session"
+            raise LaneClosed(msg)
+
+    def note(self, offsets: Offsets) -> None:
+        """Offsets that may be committed."""
+        if offsets:
+            self.harbour.member.note(self.partition, self.term, offsets)
+
+    async def _take_over(self) -> None:
+        harbour, began_ms = self.harbour, self.harbour.clock.now_ms()
+        inputs = self.inputs()
+        self.inbox = {tp: deque() for tp in inputs}
+        await self._delivery.open()
+        committed = await harbour.client.committed(harbour.member.group, inputs)
+        first, ends = await harbour.reader.log_ends(inputs)
+        checked, lost = {}, 0
+        for tp, found in committed.items():
+            if found.offset > ends[tp]:
+                msg = (
+                    f"Group {harbour.member.group} has committed offset {found.offset} of "
+                    f"{tp.topic}-{tp.partition}, but the log ends at {ends[tp]}: the topic was made anew or "
+                    f"cut. Reset the group's offsets, or use another topic_prefix."
+                )
+                raise ConfigError(msg)
+            if 0 <= found.offset < first[tp]:
+                lost += first[tp] - found.offset
+            offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
+            checked[tp] = OffsetAndMetadata(offset, found.metadata)
+        if lost:
+            harbour.counts.count("lost", lost, stage=self.stage)
+            log_event("lost_records", stage=self.stage, partition=self.partition, count=lost)
+        start = await self.rebuild(checked, ends)
+        start = {tp: first[tp] if at < 0 else at for tp, at in start.items()}
+        self.seen = dict(start)
+        harbour.reader.open(self, start)
+        harbour.counts.count("takeovers", stage=self.stage)
+        log_event(
+            "lane_opened",
+            stage=self.stage,
+            partition=self.partition,
+            start={tp.topic: at for tp, at in start.items()},
+            took_ms=round(harbour.clock.now_ms() - began_ms, 1),
+        )
+
+    async def _deliver_all(self) -> None:
+        while True:
+            while self._outbox is None:
+                if self._has_worked:
+                    return
+                self._outbox_changed.clear()
+                await self._outbox_changed.wait()
+            self.check()
+            chunk, self._outbox = self._outbox, None
+            self._outbox_changed.set()
+            ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
+            self.acknowledged(chunk, ends)

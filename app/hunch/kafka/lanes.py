@@ -1,0 +1,134 @@
+"""All lanes of one stage in this process: opened and closed as the member says, each in a task.
+
+A lane that closed by an error is opened again after a back-off, if the partition is still owned and
+no rebalance is under way: two heartbeats later the member knows whether it was lost.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+from hunch.errors import BrokerError, LaneClosed
+from hunch.kafka.lane import Harbour, Lane
+from hunch.telemetry import log_event
+
+LOOK_EVERY_MS = 100
+BEATS_TO_KNOW = 2.2
+MAX_BACK_OFF_MS = 10_000
+STEADY_MS = 10_000
+MISSING_MS = 10_000
+
+MakeLane = Callable[[Harbour, int, int], Lane]
+
+
+class Lanes:
+    """Follows the member; every owned partition has one lane, or gets one soon."""
+
+    def __init__(self, harbour: Harbour, make_lane: MakeLane) -> None:
+        self._harbour = harbour
+        self._make_lane = make_lane
+        self._open: dict[int, tuple[Lane, asyncio.Task[None], float]] = {}
+        self._failures: dict[int, int] = {}
+        self._not_before_ms: dict[int, float] = {}
+        self._missing_since_ms: dict[int, float] = {}
+        self._is_draining = False
+
+    @property
+    def running(self) -> dict[int, Lane]:
+        """The lanes that read, by partition."""
+        return {
+            p: lane for p, (lane, task, _) in self._open.items() if lane.seen and not task.done()
+        }
+
+    def is_ready(self) -> bool:
+        """Whether the member knows what it owns, and every owned partition has its lane."""
+        member = self._harbour.member
+        return member.is_settled and set(member.terms) <= set(self.running)
+
+    async def run(self) -> None:
+        """Keeps the lanes as the member says; raises what no new takeover can mend."""
+        member, clock = self._harbour.member, self._harbour.clock
+        while not self._is_draining:
+            with contextlib.suppress(TimeoutError):
+                await clock.wait_for(member.changed.wait(), LOOK_EVERY_MS)
+            member.changed.clear()
+            for partition in list(self._open):
+                self._close_ended(partition)
+            if member.is_settled:
+                self._open_missing()
+
+    async def drain(self, timeout_ms: float) -> None:
+        """Finishes what is in hand, within a limit; what is cut off is read again by the next."""
+        self._is_draining = True
+        tasks = [task for _, task, _ in self._open.values()]
+        for lane, _, _ in self._open.values():
+            lane.drain()
+        if not tasks:
+            return
+        try:
+            ended = asyncio.gather(*tasks, return_exceptions=True)
+            await self._harbour.clock.wait_for(ended, timeout_ms)
+        except TimeoutError:
+            log_event(
+                Event.WARNING,
+                message="the drain was cut short",
+                stage=self._harbour.member.group,
+                lanes=len(tasks),
+            )
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Closes every lane at once."""
+        self._is_draining = True
+        tasks = [task for _, task, _ in self._open.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _close_ended(self, partition: int) -> None:
+        lane, task, opened_ms = self._open[partition]
+        if not task.done():
+            if self._harbour.member.terms.get(partition) != lane.term:
+                task.cancel()
+            return
+        del self._open[partition]
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            log_event("lane_closed", stage=lane.stage, partition=partition)
+            return
+        log_event("lane_lost", stage=lane.stage, partition=partition, reason=_reason(error))
+        if not isinstance(error, KafkaError | BrokerError | LaneClosed | TimeoutError | OSError):
+            raise error
+        now_ms = self._harbour.clock.now_ms()
+        is_steady = bool(lane.seen) and now_ms - opened_ms > STEADY_MS
+        failures = 0 if is_steady else self._failures.get(partition, 0)
+        self._failures[partition] = failures + 1
+        know_ms = BEATS_TO_KNOW * self._harbour.member.policy.heartbeat_interval_ms
+        self._not_before_ms[partition] = now_ms + min(know_ms * 2**failures, MAX_BACK_OFF_MS)
+
+    def _open_missing(self) -> None:
+        harbour = self._harbour
+        now_ms = harbour.clock.now_ms()
+        for partition, term in harbour.member.terms.items():
+            if partition not in self._open and now_ms >= self._not_before_ms.get(partition, 0.0):
+                lane = self._make_lane(harbour, partition, term)
+                name = f"{lane.stage}-{partition}"
+                task = asyncio.create_task(lane.run(), name=name)
+                task.add_done_callback(lambda _: harbour.member.changed.set())
+                self._open[partition] = (lane, task, now_ms)
+        self._warn_of_missing(now_ms)
+
+    def _warn_of_missing(self, now_ms: float) -> None:
+        missing = set(self._harbour.member.terms) - set(self.running)
+        since = self._missing_since_ms
+        self._missing_since_ms = {p: since.get(p, now_ms) for p in missing}
+        for partition, since_ms in self._missing_since_ms.items():
+            if now_ms - since_ms > MISSING_MS:
+                log_event("lane_missing", stage=self._harbour.member.group, partition=partition)
+                self._missing_since_ms[partition] = now_ms
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,117 @@
+"""A seat in a consumer group: says which partitions this process owns, reads nothing, and commits.
+
+The seat is a consumer that pauses everything it is given (FastStream's subscriber, or the in-memory
+log's). Its callbacks only take notes; lanes are opened and closed elsewhere. A *term* is one
+uninterrupted ownership of a partition: what a lane of an older term wants to commit is dropped.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+
+from hunch.clock import Clock
+from hunch.kafka.client import GroupConsumer, OffsetAndMetadata, TopicPartition
+from hunch.telemetry import Counts, log_event
+
+COMMIT_TIMEOUT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPolicy:
+    """How a seat is kept.
+
+    Attributes:
+        session_timeout_ms: without a heartbeat for so long, the seat is lost.
+        heartbeat_interval_ms: how often the group hears from this process.
+        commit_interval_ms: how often noted offsets are committed.
+    """
+
+    session_timeout_ms: float = 6_000
+    heartbeat_interval_ms: float = 500
+    commit_interval_ms: float = 100
+
+
+class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """One stage's seat in its group."""
+
+    def __init__(
+        self, *, group: str, topic: str, policy: MemberPolicy, clock: Clock, counts: Counts
+    ) -> None:
+        self.group = group
+        self.topic = topic
+        self.policy = policy
+        self.terms: dict[int, int] = {}
+        self.is_settled = False
+        self.changed = asyncio.Event()
+        self._clock = clock
+        self._counts = counts
+        self._term_numbers = itertools.count(1)
+        self._seat: Callable[[], GroupConsumer | None] = lambda: None
+        self._noted: dict[int, dict[TopicPartition, OffsetAndMetadata]] = {}
+        self._beat_ms = clock.now_ms()
+
+    def attach(self, seat: Callable[[], GroupConsumer | None]) -> None:
+        """Says where the consumer inside the group is found (it may not have started yet)."""
+        self._seat = seat
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """A rebalance begins; lanes go on until the outcome is known."""
+        del revoked
+        self.is_settled = False
+        self.changed.set()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """A rebalance has ended: these partitions are owned, and no others."""
+        if (seat := self._seat()) is not None and assigned:
+            seat.pause(*assigned)
+        owned = {partition.partition for partition in assigned}
+        self.terms = {p: self.terms.get(p) or next(self._term_numbers) for p in sorted(owned)}
+        self._noted = {p: offsets for p, offsets in self._noted.items() if p in owned}
+        self.is_settled = True
+        self.changed.set()
+        log_event("assigned", group=self.group, partitions=sorted(owned))
+
+    def is_frozen(self) -> bool:
+        """Whether this process stood still for a session time-out: its seat is lost by now."""
+        return self._clock.now_ms() - self._beat_ms > self.policy.session_timeout_ms
+
+    def note(
+        self, partition: int, term: int, offsets: dict[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        """Offsets of work that is done, to be committed with the next beat of the clock."""
+        if self.terms.get(partition) == term:
+            self._noted.setdefault(partition, {}).update(offsets)
+
+    async def run(self) -> None:
+        """Commits by the clock, beside the work; notices when the process stood still."""
+        beat_every_ms = min(self.policy.commit_interval_ms, self.policy.heartbeat_interval_ms)
+        while True:
+            await self._clock.sleep(beat_every_ms)
+            if self.is_frozen():
+                log_event("process_stood_still", group=self.group)
+                self.terms = {p: next(self._term_numbers) for p in self.terms}
+                self._noted.clear()
+                self.changed.set()
+            self._beat_ms = self._clock.now_ms()
+            await self.commit()
+            self._beat_ms = max(self._beat_ms, self._clock.now_ms() - COMMIT_TIMEOUT_MS)
+
+    async def commit(self) -> None:
+        """Commits what was noted; what is refused is kept and tried again while it is owned."""
+        seat, noted = self._seat(), self._noted
+        if not noted or seat is None or not self.is_settled:
+            return
+        self._noted, terms = {}, dict(self.terms)
+        offsets = {tp: at for of_partition in noted.values() for tp, at in of_partition.items()}
+        try:
+            await self._clock.wait_for(seat.commit(offsets), COMMIT_TIMEOUT_MS)
+        except (KafkaError, TimeoutError) as error:
+            self._counts.count("commits_failed")
+            log_event("commit_failed", group=self.group, error=type(error).__name__)
+            for partition, old in noted.items():
+                if self.terms.get(partition) == terms.get(partition) is not None:
+                    self._noted[partition] = old | self._noted.get(partition, {})

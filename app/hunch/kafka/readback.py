@@ -1,0 +1,45 @@
+"""Reading one's own outputs back: what a predecessor has already written."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hunch.clock import Clock
+from hunch.kafka.client import Client, Record, TopicPartition
+
+T = TypeVar("T")
+POLL_MS = 100
+
+
+async def read_back(
+    client: Client,
+    clock: Clock,
+    ranges: dict[TopicPartition, tuple[int, int]],
+    pick: Callable[[Record], T | None],
+) -> set[T]:
+    """What `pick` finds in the records of these half-open offset ranges.
+
+    Uses a consumer of its own, so that nothing else is disturbed; whatever lies below the log's
+    start is skipped. The caller bounds the time.
+    """
+    wanted = {tp: span for tp, span in ranges.items() if span[0] < span[1]}
+    found: set[T] = set()
+    if not wanted:
+        return found
+    consumer = client.consumer("read_committed")
+    await consumer.start()
+    try:
+        first = await consumer.beginning_offsets(list(wanted))
+        consumer.assign(list(wanted))
+        for tp, (start, _) in wanted.items():
+            consumer.seek(tp, max(start, first[tp]))
+        while wanted:
+            for tp, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                end = wanted[tp][1] if tp in wanted else 0
+                picked = (pick(record) for record in records if record.offset < end)
+                found.update(value for value in picked if value is not None)
+            for tp in [tp for tp, span in wanted.items() if await consumer.position(tp) >= span[1]]:
+                del wanted[tp]
+                consumer.pause(tp)
+    finally:
+        await clock.wait_for(consumer.stop(), 5_000)
+    return found
