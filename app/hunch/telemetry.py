@@ -1,0 +1,165 @@
+"""Every event, counter and attribute name, and the one way a log line is written.
+
+One JSON object a line on stderr. Libraries' loggers come out in the same form, and at most
+`LINES_PER_SECOND` a second each: aiokafka writes hundreds of thousands when a broker is down.
+"""
+
+import logging
+import sys
+from collections import Counter
+from typing import Literal
+
+import orjson
+
+from hunch.clock import Clock
+
+LINES_PER_SECOND = 5
+
+
+EventName = Literal[
+    "starting",  # the process starts: version, stages, where the broker is
+    "waiting_for_broker",  # nobody answers at the bootstrap address yet
+    "ready",  # lanes are open and models warm
+    "assigned",  # the group gave this process these partitions
+    "lane_opened",  # a partition is read from here on
+    "lane_closed",  # a partition is not read any more, and why
+    "lane_lost",  # a lane ended by an error or by another owner
+    "lane_missing",  # a partition is owned and no lane of it runs
+    "takeover",  # the state of a partition was rebuilt, and how long it took
+    "lost_records",  # the broker deleted records before anybody read them
+    "expired",  # deferrals were skipped unanswered, their deadline had passed
+    "overflow",  # a bound was reached, and which
+    "dead_letter",  # a record that nobody can decode was put aside
+    "commit_failed",  # offsets were not taken; they go again with the next commit
+    "read_failed",  # a read broke; its lanes take over again
+    "slow_model_failed",  # a whole batch failed in the slow model and falls back
+    "process_stood_still",  # nothing ran for a session time-out: all seats count as lost
+    "draining",  # the process was asked to end and finishes what is in hand
+    "drain_cut_short",  # the drain reached its bound
+    "stopped",  # the process ends in order
+    "warning",  # something needs attention: the message says what
+    "error",  # the process ends: the message says why and what to do
+    "library",  # a library wrote this line
+    "suppressed",  # lines of one logger were left out, and how many
+]
+CountName = Literal[
+    "received",  # records read, by stage
+    "decided",  # decisions acknowledged, by path and reason
+    "deferred",  # deferrals acknowledged
+    "answered",  # slow results acknowledged
+    "expired",  # deferrals that the slow stage skipped, their deadline had passed
+    "shed",  # deferrals that the slow stage refused, they would have missed
+    "late",  # slow answers after their decision, written to late-results
+    "late_dropped",  # slow errors and sheds after their decision, written nowhere
+    "lost",  # records that the broker deleted before anybody read them
+    "takeovers",  # lanes opened
+    "duplicates_skipped",  # records read again after a takeover and not decided again
+    "dead_letters",  # records put aside, by reason
+    "commits_failed",  # commits that the broker did not take
+    "foreign",  # records on Hunch's own topics that Hunch cannot understand
+    "deadlines_ignored",  # hunch-deadline-ms headers that are no integer of milliseconds
+    "batches",  # batches of a model, by stage and by why they were released
+]
+_WARNINGS: frozenset[EventName] = frozenset(
+    {
+        "waiting_for_broker",
+        "lane_lost",
+        "lane_missing",
+        "lost_records",
+        "overflow",
+        "commit_failed",
+        "read_failed",
+        "slow_model_failed",
+        "process_stood_still",
+        "drain_cut_short",
+        "warning",
+        "suppressed",
+    }
+)
+_LOG = logging.getLogger("hunch")
+
+
+def log_event(event: EventName, /, **fields: object) -> None:
+    """Writes one line: `ts` (epoch ms), `level`, `event`, then the fields as they were given."""
+    level = logging.ERROR if event == "error" else logging.INFO
+    if event in _WARNINGS:
+        level = logging.WARNING
+    if _LOG.isEnabledFor(level):
+        _LOG.log(level, "%s", event, extra={"hunch_event": event, "hunch_fields": fields})
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; fields that JSON does not know are written as their text."""
+        line: dict[str, object] = {
+            "ts": int(self._clock.now_ms()),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "hunch_event", "library"),
+        }
+        if hasattr(record, "hunch_fields"):
+            line |= record.hunch_fields
+        else:
+            line |= {"logger": record.name, "message": record.getMessage()}
+            if record.exc_info and record.exc_info[1] is not None:
+                line["error"] = repr(record.exc_info[1])
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class RateLimit(logging.Filter):
+    """Lets `LINES_PER_SECOND` a second of each library's logger through and counts the rest."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds: dict[str, list[int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a line too many; the next line let through says how many were left out."""
+        if hasattr(record, "hunch_event"):
+            return True
+        second = int(self._clock.now_ms() / 1000)
+        window = self._seconds.setdefault(record.name, [second, 0, 0])
+        if window[0] != second:
+            suppressed, window[:] = window[2], [second, 0, 0]
+            if suppressed:
+                log_event("suppressed", logger=record.name, lines=suppressed)
+        window[1] += 1
+        if window[1] <= LINES_PER_SECOND:
+            return True
+        window[2] += 1
+        return False
+
+
+def configure_logging(clock: Clock, level: int = logging.INFO) -> None:
+    """Sends every logger of the process to stderr, as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(clock))
+    handler.addFilter(RateLimit(clock))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    _LOG.setLevel(level)
+
+
+class Counts:
+    """Counters of one process; add once per batch, not once per message."""
+
+    def __init__(self) -> None:
+        self._counter: Counter[tuple[CountName, tuple[tuple[str, str], ...]]] = Counter()
+
+    def count(self, name: CountName, n: int = 1, **labels: str) -> None:
+        """Adds `n` to the counter of these labels."""
+        self._counter[name, tuple(sorted(labels.items()))] += n
+
+    def snapshot(self) -> dict[str, int]:
+        """Every counter by name, labels written as `decided{path=fast,reason=confident}`."""
+        return {_spelled(name, labels): n for (name, labels), n in sorted(self._counter.items())}
+
+
+def _spelled(name: CountName, labels: tuple[tuple[str, str], ...]) -> str:
+    inner = ",".join(f"{key}={value}" for key, value in labels)
+    return f"{name}{{{inner}}}" if inner else name
