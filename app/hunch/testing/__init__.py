@@ -14,5 +14,6 @@ decisions = log.records("decisions")
 from hunch.testing.clock import ManualClock
 from hunch.testing.log import MemoryLog
 from hunch.testing.partition import MemoryRecord
+from hunch.testing.predictor import StubPredictor
 
-__all__ = ["ManualClock", "MemoryLog", "MemoryRecord"]
+__all__ = ["ManualClock", "MemoryLog", "MemoryRecord", "StubPredictor"]

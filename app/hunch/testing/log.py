@@ -78,8 +78,8 @@ class MemoryLog:
         partition: int,
         key: bytes | None,
         value: bytes | None,
-        *,
         headers: Sequence[Header] = (),
+        *,
         timestamp: int | None = None,
     ) -> MemoryRecord:
         """Puts a record at the end of a partition, past every fault; stamps it with now."""
