@@ -79,13 +79,14 @@ class MemoryConsumer:
             raise ValueError("`max_records` must be a positive integer.")
         clock = self._log.clock
         until_ms = clock.now_ms() + timeout_ms
+        await clock.sleep(0)
         while True:
             if not self._is_running:
                 raise ConsumerStoppedError
+            # No await between taking and returning: a seek in between would be overtaken.
             found = self._take(partitions, max_records)
             left_ms = until_ms - clock.now_ms()
             if found or left_ms <= 0.0:
-                await clock.sleep(0)
                 return found
             await self._log.wait_for_change(left_ms)
 
