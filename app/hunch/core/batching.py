@@ -11,6 +11,7 @@ waited `max_queue_delay_ms`, or when waiting longer would make its first member 
 """
 
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -105,9 +106,9 @@ class BatchState:
         self._seq += 1
         insort(self._queue, Waiting(deadline_ms, self._seq, work))
 
-    def remove(self, works: set[int]) -> None:
-        """Forgets the works whose `id()` is given: their partition moved away."""
-        self._queue = [waiting for waiting in self._queue if id(waiting.work) not in works]
+    def remove(self, is_unwanted: Callable[[Any], bool]) -> None:
+        """Forgets works that nobody wants any more: their partition moved away."""
+        self._queue = [waiting for waiting in self._queue if not is_unwanted(waiting.work)]
 
     def next_release_ms(self) -> float | None:
         """When a batch should be taken, in epoch ms; None while nothing waits."""

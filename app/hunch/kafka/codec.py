@@ -172,21 +172,51 @@ def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
 
 
 def encode_decision(
-    decision: Mapping[str, object],
     *,
     key: bytes | None,
     traceparent: bytes | None,
+    origin: str,
+    id: str | int | None,  # noqa: A002 - the field's name
+    said: Answer | None,
+    path: Path,
+    reason: Reason,
+    fast: Answer | None,
+    slow: Answer | None,
+    tau: float,
+    delta_ms: float,
+    policy: str,
+    at_ms: float,
+    times: Mapping[str, float],
     deferral: int | None = None,
+    deadline_ms: int | None = None,
+    error: str | None = None,
 ) -> Outgoing:
-    """A decision as a record; `decision` holds its JSON fields, origin and path among them."""
-    headers: list[Header] = [
-        (ORIGIN, str(decision["origin"]).encode()),
-        (PATH, str(decision["path"]).encode()),
-    ]
+    """A decision as a record; `said` is the answer that counts, None where there is none."""
+    headers: list[Header] = [(ORIGIN, origin.encode()), (PATH, path.encode())]
     if deferral is not None:
         headers.append((DEFERRAL, b"%d" % deferral))
     if traceparent is not None:
         headers.append((TRACEPARENT, traceparent))
+    decision: dict[str, object] = {
+        "origin": origin,
+        "id": id,
+        "label": None if said is None else said.label,
+        "confidence": None if said is None else said.confidence,
+        "path": path,
+        "reason": reason,
+        "fast": None if fast is None else answer_json(fast),
+        "slow": None if slow is None else answer_json(slow),
+        "tau": tau,
+        "delta_ms": delta_ms,
+        "policy": policy,
+        "at_ms": round(at_ms, 3),
+        "times": times,
+        "trace_id": trace_id_of(traceparent),
+    }
+    if deadline_ms is not None:
+        decision["deadline_ms"] = deadline_ms
+    if error is not None:
+        decision["error"] = error
     return key, orjson.dumps(decision), headers
 
 
@@ -201,25 +231,23 @@ def encode_verdict(verdict: Verdict, now_ms: float) -> Outgoing:
         times["slow"] = result.slow_ms
     times["join"] = round(now_ms - deferral.deferred_ms, 3)
     times["total"] = round(now_ms - deferral.ingest_ms, 3)
-    decision = {
-        "origin": deferral.origin,
-        "id": deferral.id,
-        "label": said.label,
-        "confidence": said.confidence,
-        "path": verdict.path,
-        "reason": verdict.reason,
-        "fast": answer_json(deferral.fast),
-        "slow": None if slow is None else answer_json(slow),
-        "tau": deferral.tau,
-        "delta_ms": deferral.delta_ms,
-        "policy": deferral.policy,
-        "deadline_ms": pending.deadline_ms,
-        "at_ms": round(now_ms, 3),
-        "times": times,
-        "trace_id": trace_id_of(pending.traceparent),
-    }
     return encode_decision(
-        decision, key=pending.key, traceparent=pending.traceparent, deferral=verdict.offset
+        key=pending.key,
+        traceparent=pending.traceparent,
+        origin=deferral.origin,
+        id=deferral.id,
+        said=said,
+        path=verdict.path,
+        reason=verdict.reason,
+        fast=deferral.fast,
+        slow=slow,
+        tau=deferral.tau,
+        delta_ms=deferral.delta_ms,
+        policy=deferral.policy,
+        at_ms=now_ms,
+        times=times,
+        deferral=verdict.offset,
+        deadline_ms=pending.deadline_ms,
     )
 
 

@@ -87,4 +87,6 @@ class AtLeastOnce:
         counts.append(batch.record_count())
         futures.append(await self._producer.send_batch(batch, topic, partition=partition))
         acknowledged: list[RecordMetadata] = await asyncio.gather(*futures)
-        return int(acknowledged[-1].offset) + counts[-1]
+        last_batch_at: int = acknowledged[-1].offset
+        end: int = last_batch_at + counts[-1]
+        return end

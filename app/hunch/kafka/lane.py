@@ -189,12 +189,17 @@ class Lane(ABC):
 
     async def hand_over(self, chunk: Chunk) -> None:
         """Puts a chunk into the outbox; waits while the outbox is full."""
+        self.check()
         while self._outbox is not None and (
             self._outbox.size + chunk.size > self.harbour.policy.max_delivery_messages
         ):
             self._outbox_changed.clear()
             await self._outbox_changed.wait()
             self.check()
+        self.put(chunk)
+
+    def put(self, chunk: Chunk) -> None:
+        """Puts a chunk into the outbox at once; the caller sees to it that it stays bounded."""
         if self._outbox is None:
             self._outbox = chunk
         else:
@@ -221,22 +226,7 @@ class Lane(ABC):
         await self._delivery.open()
         committed = await harbour.client.committed(harbour.member.group, inputs)
         first, ends = await harbour.reader.log_ends(inputs)
-        checked, lost = {}, 0
-        for tp, found in committed.items():
-            if found.offset > ends[tp]:
-                msg = (
-                    f"Group {harbour.member.group} has committed offset {found.offset} of "
-                    f"{tp.topic}-{tp.partition}, but the log ends at {ends[tp]}: the topic was made anew or "
-                    f"cut. Reset the group's offsets, or use another topic_prefix."
-                )
-                raise ConfigError(msg)
-            if 0 <= found.offset < first[tp]:
-                lost += first[tp] - found.offset
-            offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
-            checked[tp] = OffsetAndMetadata(offset, found.metadata)
-        if lost:
-            harbour.counts.count("lost", lost, stage=self.stage)
-            log_event("lost_records", stage=self.stage, partition=self.partition, count=lost)
+        checked = self._check_against_log(committed, first, ends)
         start = await self.rebuild(checked, ends)
         start = {tp: first[tp] if at < 0 else at for tp, at in start.items()}
         self.seen = dict(start)
@@ -249,6 +239,30 @@ class Lane(ABC):
             start={tp.topic: at for tp, at in start.items()},
             took_ms=round(harbour.clock.now_ms() - began_ms, 1),
         )
+
+    def _check_against_log(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        harbour, checked, lost = self.harbour, {}, 0
+        for tp, found in committed.items():
+            if found.offset > ends[tp]:
+                msg = (
+                    f"Group {harbour.member.group} has committed offset {found.offset} of "
+                    f"{tp.topic}-{tp.partition}, but the log ends at {ends[tp]}: the topic was "
+                    f"made anew or cut. Reset the group's offsets, or use another topic_prefix."
+                )
+                raise ConfigError(msg)
+            if 0 <= found.offset < first[tp]:
+                lost += first[tp] - found.offset
+            offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
+            checked[tp] = OffsetAndMetadata(offset, found.metadata)
+        if lost:
+            harbour.counts.count("lost", lost, stage=self.stage)
+            log_event("lost_records", stage=self.stage, partition=self.partition, count=lost)
+        return checked
 
     async def _deliver_all(self) -> None:
         while True:

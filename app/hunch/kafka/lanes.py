@@ -72,8 +72,7 @@ class Lanes:
             await self._harbour.clock.wait_for(ended, timeout_ms)
         except TimeoutError:
             log_event(
-                Event.WARNING,
-                message="the drain was cut short",
+                "drain_cut_short",
                 stage=self._harbour.member.group,
                 lanes=len(tasks),
             )

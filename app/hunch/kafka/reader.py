@@ -98,9 +98,15 @@ class Reader:
     def _hand_out(self, read: dict[TopicPartition, list[Any]]) -> None:
         for partition, records in read.items():
             feed = self._feeds.get(partition)
-            if feed is not None and records and records[0].offset >= feed[1]:
-                self._feeds[partition] = (feed[0], records[-1].offset + 1)
-                feed[0].feed(partition, records)
+            if feed is None:
+                continue
+            lane, known = feed
+            fresh = records
+            if records and records[0].offset < known:
+                fresh = [record for record in records if record.offset >= known]
+            if fresh:
+                self._feeds[partition] = (lane, fresh[-1].offset + 1)
+                lane.feed(partition, fresh)
 
     async def _follow_positions(self) -> None:
         paused = self._consumer.paused()

@@ -1,0 +1,323 @@
+"""The fast stage: reads messages, decides at once what the fast model is sure of, defers the rest.
+
+A message is decided here when its score reaches τ (`fast`), when it is too old or too large to be
+deferred (`fallback`), or when nobody can answer it (`error`, with a dead letter). Everything else
+becomes a deferral: its own bytes, with the fast answer and a deadline beside them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hunch.core.confidence import max_probability
+from hunch.core.envelope import Answer, Deferral, Path, Reason, origin_of
+from hunch.core.exiting import ExitPolicy, asked_deadline_ms
+from hunch.errors import InferenceFailed, WireError
+from hunch.inference.predictor import Prediction, Predictor
+from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
+from hunch.kafka.codec import (
+    DEADLINE_MS,
+    HUNCH,
+    ORIGIN,
+    TRACEPARENT,
+    DeadLetter,
+    Outgoing,
+    decode_deferral,
+    encode_dead_letter,
+    encode_decision,
+    encode_deferral,
+    header_of,
+)
+from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.metadata import pack, unpack
+from hunch.kafka.names import Names
+from hunch.kafka.readback import read_back
+
+RECORD_OVERHEAD_BYTES = 200
+"""What a record takes beyond its key, value and headers, generously."""
+
+
+Outputs = dict[tuple[str, int], list[Outgoing]]
+
+
+class Arrival(NamedTuple):
+    """One message as it is decided: what it is called, and how long it took so far."""
+
+    record: Any
+    origin: str
+    id: str | int | None
+    ingest_ms: int
+    now_ms: float
+    wait_ms: float
+    fast_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastStage:
+    """What every fast lane of this process shares."""
+
+    names: Names
+    policy: ExitPolicy
+    predictor: Predictor
+    max_record_bytes: int
+
+    def lane(self, harbour: Harbour, partition: int, term: int) -> "FastLane":
+        """The lane of one partition."""
+        return FastLane(self, harbour, partition, term)
+
+
+class FastLane(Lane):
+    """messages[p] → decisions[p], deferrals[p], dead-letters[p]."""
+
+    stage = "fast"
+
+    def __init__(self, fast: FastStage, harbour: Harbour, partition: int, term: int) -> None:
+        super().__init__(harbour, partition, term)
+        self._fast = fast
+        self._input = TopicPartition(fast.names.messages, partition)
+        self._decisions = fast.names.fast_decisions(partition)
+        self._deferrals = TopicPartition(fast.names.deferrals, partition)
+        self._dead_letters = fast.names.dead_letters_of(self.stage, partition)
+        self._already_decided: set[int] = set()
+        self._ends: dict[TopicPartition, int] = {}
+
+    def inputs(self) -> list[TopicPartition]:
+        """One partition of `messages`."""
+        return [self._input]
+
+    async def rebuild(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Reads back which messages from the committed offset on have their output already.
+
+        The commit names the ends of this lane's outputs; where it cannot be read, or nothing was
+        ever committed, the outputs are read from their start: they are right, the commit is not.
+        """
+        del ends
+        harbour, (start, text) = self.harbour, committed[self._input]
+        outputs = [self._decisions, self._deferrals]
+        _, self._ends = await harbour.reader.log_ends(outputs)
+        marks = unpack(text) if start >= 0 else None
+        if marks is None and start >= 0:
+            harbour.counts.count("foreign", stage=self.stage)
+        known = [(marks or {}).get(name, 0) for name in ("decisions", "deferrals")]
+        if any(mark > self._ends[tp] for tp, mark in zip(outputs, known, strict=True)):
+            known = [0, 0]
+        self._already_decided = await read_back(
+            harbour.client,
+            harbour.clock,
+            {tp: (mark, self._ends[tp]) for tp, mark in zip(outputs, known, strict=True)},
+            lambda record: self._input_offset(record, start),
+        )
+        return {self._input: start}
+
+    async def work(self) -> None:
+        """Takes what waits, predicts it, decides it; the next batch is predicted meanwhile."""
+        queue = self.inbox[self._input]
+        policy = self.harbour.policy
+        position = self.seen[self._input]
+        while not self.is_draining:
+            self.check()
+            records = [
+                queue.popleft() for _ in range(min(len(queue), policy.max_delivery_messages))
+            ]
+            if not records:
+                if self.seen[self._input] > position:
+                    position = self.seen[self._input]
+                    await self.hand_over(Chunk({}, self._offsets(position)))
+                self.wake.clear()
+                if not queue:
+                    await self.wake.wait()
+                continue
+            position = records[-1].offset + 1
+            if self._already_decided:
+                records = self._skip_decided(records)
+            predictions = await self._predict(records)
+            await self.hand_over(self._decide(predictions, position))
+
+    def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
+        """Counts what is in the log now, and remembers where the outputs end."""
+        self._ends |= {TopicPartition(*where): end for where, end in ends.items()}
+        counts = self.harbour.counts
+        counts.count("deferred", len(chunk.outputs.get(self._deferrals, ())))
+        counts.count("decided", len(chunk.outputs.get(self._decisions, ())), stage=self.stage)
+        if letters := len(chunk.outputs.get(self._dead_letters, ())):
+            counts.count("dead_letters", letters, stage=self.stage)
+
+    def _input_offset(self, record: Record, start: int) -> int | None:
+        """Which message from `start` on an output of this lane belongs to."""
+        if record.topic == self._decisions.topic:
+            origin = (header_of(record.headers, ORIGIN) or b"").decode("utf-8", "replace")
+        else:
+            try:
+                origin = decode_deferral(header_of(record.headers, HUNCH) or b"").origin
+            except WireError:
+                return None
+        name, _, offset = origin.rpartition("-")
+        is_own = name == f"{self._input.topic}-{self._input.partition}" and offset.isdigit()
+        return int(offset) if is_own and int(offset) >= start else None
+
+    def _skip_decided(self, records: list[Any]) -> list[Any]:
+        fresh = [record for record in records if record.offset not in self._already_decided]
+        self._already_decided.difference_update(record.offset for record in records)
+        if skipped := len(records) - len(fresh):
+            self.harbour.counts.count("duplicates_skipped", skipped, stage=self.stage)
+        return fresh
+
+    async def _predict(self, records: list[Any]) -> list[tuple[list[Any], Prediction]]:
+        """Predicts a batch; where the model fails on it as a whole, halves find the culprit."""
+        if not records:
+            return []
+        try:
+            prediction = await self._fast.predictor.predict([record.value for record in records])
+        except InferenceFailed as error:
+            if len(records) == 1:
+                return [(records, _failed(str(error)))]
+            middle = len(records) // 2
+            return await self._predict(records[:middle]) + await self._predict(records[middle:])
+        return [(records, prediction)]
+
+    def _decide(self, predictions: list[tuple[list[Any], Prediction]], position: int) -> Chunk:
+        now_ms = self.harbour.clock.now_ms()
+        outputs: Outputs = {
+            self._decisions: [],
+            self._deferrals: [],
+            self._dead_letters: [],
+        }
+        for records, prediction in predictions:
+            self._decide_batch(records, prediction, now_ms, outputs)
+        written = {where: out for where, out in outputs.items() if out}
+        return Chunk(written, self._offsets(position))
+
+    def _decide_batch(
+        self, records: list[Any], prediction: Prediction, now_ms: float, outputs: Outputs
+    ) -> None:
+        policy, predictor = self._fast.policy, self._fast.predictor
+        scores = max_probability(prediction.probabilities)
+        exits, confidences = policy.exits(scores).tolist(), scores.tolist()
+        best = np.argmax(prediction.probabilities, axis=1).tolist()
+        for row, record in enumerate(records):
+            arrival = _arrival(record, prediction, row, now_ms)
+            if row in prediction.errors:
+                self._put_aside(arrival, *prediction.errors[row], outputs)
+                continue
+            answer = Answer(
+                label=predictor.labels[best[row]],
+                confidence=confidences[row],
+                model=predictor.model,
+            )
+            if exits[row]:
+                path, reason = Path.FAST, Reason.CONFIDENT
+            elif policy.is_stale(arrival.ingest_ms, now_ms):
+                path, reason = Path.FALLBACK, Reason.STALE
+            else:
+                deferral = self._defer(arrival, answer)
+                if self._size(deferral) <= self._fast.max_record_bytes:
+                    outputs[self._deferrals].append(deferral)
+                    continue
+                path, reason = Path.FALLBACK, Reason.OVERSIZED
+            outputs[self._decisions].append(self._exit(arrival, answer, path, reason))
+
+    def _exit(
+        self,
+        arrival: Arrival,
+        answer: Answer | None,
+        path: Path,
+        reason: Reason,
+        *,
+        error: str | None = None,
+    ) -> Outgoing:
+        policy = self._fast.policy
+        return encode_decision(
+            key=arrival.record.key,
+            traceparent=header_of(arrival.record.headers, TRACEPARENT),
+            origin=arrival.origin,
+            id=arrival.id,
+            said=answer,
+            path=path,
+            reason=reason,
+            fast=answer,
+            slow=None,
+            tau=policy.tau,
+            delta_ms=policy.delta_ms,
+            policy=policy.name,
+            at_ms=arrival.now_ms,
+            times={
+                "wait": arrival.wait_ms,
+                "fast": arrival.fast_ms,
+                "total": round(arrival.now_ms - arrival.ingest_ms, 3),
+            },
+            error=error,
+        )
+
+    def _defer(self, arrival: Arrival, answer: Answer) -> Outgoing:
+        policy, record = self._fast.policy, arrival.record
+        asked_ms, is_ignored = asked_deadline_ms(header_of(record.headers, DEADLINE_MS))
+        if is_ignored:
+            self.harbour.counts.count("deadlines_ignored")
+        deferral = Deferral(
+            origin=arrival.origin,
+            id=arrival.id,
+            fast=answer,
+            tau=policy.tau,
+            delta_ms=policy.delta_ms,
+            policy=policy.name,
+            ingest_ms=arrival.ingest_ms,
+            wait_ms=arrival.wait_ms,
+            fast_ms=arrival.fast_ms,
+            deferred_ms=round(arrival.now_ms, 3),
+        )
+        deadline_ms = policy.deadline_ms(arrival.now_ms, arrival.ingest_ms, asked_ms)
+        traceparent = header_of(record.headers, TRACEPARENT)
+        return record.key, record.value, encode_deferral(deferral, deadline_ms, traceparent)
+
+    def _put_aside(self, arrival: Arrival, reason: str, sentence: str, outputs: Outputs) -> None:
+        why = Reason(reason)
+        decision = self._exit(arrival, None, Path.ERROR, why, error=sentence)
+        outputs[self._decisions].append(decision)
+        if why is not Reason.TOMBSTONE:
+            letter = DeadLetter(arrival.origin, self.stage, why, sentence, arrival.now_ms)
+            outputs[self._dead_letters].append(encode_dead_letter(letter, arrival.record))
+
+    def _offsets(self, position: int) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Everything below `position` has its output; the numbers say where later ones start."""
+        if not self.inbox[self._input]:
+            position = max(position, self.seen[self._input])
+        numbers = {
+            "decisions": self._ends[self._decisions],
+            "deferrals": self._ends[self._deferrals],
+        }
+        return {self._input: OffsetAndMetadata(position, pack(self.owner_mark, numbers))}
+
+    @staticmethod
+    def _size(record: Outgoing) -> int:
+        key, value, headers = record
+        heads = sum(len(name) + len(text) for name, text in headers)
+        return len(key or b"") + len(value or b"") + heads + RECORD_OVERHEAD_BYTES
+
+
+def _arrival(record: Any, prediction: Prediction, row: int, now_ms: float) -> Arrival:
+    ingest_ms = record.timestamp if record.timestamp >= 0 else int(now_ms)
+    return Arrival(
+        record=record,
+        origin=origin_of(record.topic, record.partition, record.offset),
+        id=prediction.ids[row],
+        ingest_ms=ingest_ms,
+        now_ms=now_ms,
+        wait_ms=max(0.0, round(now_ms - prediction.elapsed_ms - ingest_ms, 3)),
+        fast_ms=round(prediction.elapsed_ms, 3),
+    )
+
+
+def _failed(sentence: str) -> Prediction:
+    """A single message on which the model itself fails."""
+    return Prediction(
+        ids=[None],
+        probabilities=np.zeros((1, 1), dtype=np.float32),
+        errors={0: (Reason.BAD_INPUT, sentence)},
+        elapsed_ms=0.0,
+    )

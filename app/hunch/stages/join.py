@@ -1,0 +1,280 @@
+"""The joiner: pairs deferrals with slow results, and lets the fast answer stand at the deadline.
+
+Its task waits for records and for the next deadline, whichever comes first; reading is another
+task, so a fallback is due although no record arrives. It never pauses `deferrals`.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hunch.core.envelope import Reason, origin_of
+from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
+from hunch.errors import WireError
+from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
+from hunch.kafka.codec import (
+    DEFERRAL,
+    DeadLetter,
+    Outgoing,
+    decode_result,
+    encode_dead_letter,
+    encode_verdict,
+    header_of,
+    read_deferral,
+)
+from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.metadata import pack, unpack
+from hunch.kafka.names import Names
+from hunch.kafka.readback import read_back
+from hunch.telemetry import log_event
+
+SLICE_RECORDS = 200
+"""Records and timers in one slice of work on the event loop: about 2 ms."""
+IDLE_COMMIT_MS = 1_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinStage:
+    """What every joiner lane of this process shares."""
+
+    names: Names
+    policy: JoinPolicy
+
+    def lane(self, harbour: Harbour, partition: int, term: int) -> "JoinLane":
+        """The lane of one pair."""
+        return JoinLane(self, harbour, partition, term)
+
+
+class JoinLane(Lane):
+    """deferrals[p] and slow-results[p] → decisions[P+p], late-results[p]."""
+
+    stage = "join"
+
+    def __init__(self, join: JoinStage, harbour: Harbour, partition: int, term: int) -> None:
+        super().__init__(harbour, partition, term)
+        names = join.names
+        self._policy = join.policy
+        self._deferrals = TopicPartition(names.deferrals, partition)
+        self._results = TopicPartition(names.slow_results, partition)
+        self._decisions = names.joined_decisions(partition)
+        self._late = TopicPartition(names.late_results, partition)
+        self._dead_letters = names.dead_letters_of(self.stage, partition)
+        self._state: JoinState
+        self._committed: Positions | None = None
+        self._committed_ms = 0.0
+
+    def inputs(self) -> list[TopicPartition]:
+        """The pair; it is owned because its partition of `deferrals` is."""
+        return [self._deferrals, self._results]
+
+    async def rebuild(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Reads its own decisions back from the mark, and starts from the lowest undecided."""
+        harbour = self.harbour
+        first, own_ends = await harbour.reader.log_ends([self._decisions])
+        first_inputs, _ = await harbour.reader.log_ends(self.inputs())
+        decisions_end = own_ends[self._decisions]
+        start = self._start(committed, first_inputs, ends, decisions_end)
+        back = (max(start.decisions_mark, first[self._decisions]), decisions_end)
+        decided = await read_back(
+            harbour.client, harbour.clock, {self._decisions: back}, _deferral_offset
+        )
+        inherited = Inherited(
+            start=start,
+            decided=decided,
+            decisions_end=decisions_end,
+            results_end=ends[self._results],
+            now_ms=harbour.clock.now_ms(),
+        )
+        self._state = JoinState(self._policy, inherited)
+        return {self._deferrals: start.lowest_undecided, self._results: start.first_early}
+
+    async def work(self) -> None:
+        """Wakes for records or a deadline; works in slices; commits what was decided."""
+        clock = self.harbour.clock
+        while not self.is_draining:
+            self.check()
+            now_ms = clock.now_ms()
+            chunk = self._collect(now_ms)
+            if chunk is not None:
+                await self.hand_over(chunk)
+            if self._has_more(now_ms):
+                await clock.sleep(0)
+                continue
+            self.wake.clear()
+            if not self.waiting and not self.is_draining:
+                with contextlib.suppress(TimeoutError):
+                    await clock.wait_for(self.wake.wait(), self._wait_ms(clock.now_ms()))
+
+    def feed(self, partition: TopicPartition, records: list[Any]) -> None:
+        """Takes records, however many: the deadlines of deferrals must not pass unread."""
+        self.inbox[partition].extend(records)
+        self.wake.set()
+
+    def is_full(self, partition: TopicPartition) -> bool:
+        """Whether reading pauses: never for deferrals; for results, while too many are early."""
+        if partition != self._results:
+            return False
+        queued = len(self.inbox[self._results])
+        return self._state.is_early_full or queued > self.harbour.policy.max_inbox_records
+
+    def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
+        """Decisions are in the log: later deferrals get a later mark."""
+        if self._decisions in ends:
+            self._state.on_acknowledged(ends[self._decisions])
+        counts = self.harbour.counts
+        counts.count("decided", len(chunk.outputs.get(self._decisions, ())), stage=self.stage)
+        counts.count("late", len(chunk.outputs.get(self._late, ())))
+
+    def _start(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+        decisions_end: int,
+    ) -> Positions:
+        """The committed positions; where they cannot be trusted, all of the own decisions count."""
+        lowest, text = committed[self._deferrals]
+        numbers = unpack(text) if lowest >= 0 else None
+        if numbers is not None:
+            found = Positions(
+                lowest_undecided=lowest,
+                first_early=max(numbers.get("slow", -1), first[self._results]),
+                deferrals_read=numbers.get("rd", -1),
+                results_read=numbers.get("rs", -1),
+                decisions_mark=numbers.get("mark", -1),
+            )
+            if (
+                0 <= found.decisions_mark <= decisions_end
+                and 0 <= found.deferrals_read <= ends[self._deferrals]
+                and 0 <= found.results_read <= ends[self._results]
+                and found.first_early <= ends[self._results]
+            ):
+                return found
+        if lowest >= 0:
+            self.harbour.counts.count("foreign", stage=self.stage)
+            log_event("warning", message="foreign commit metadata", partition=self.partition)
+        return Positions(
+            lowest_undecided=lowest if lowest >= 0 else first[self._deferrals],
+            first_early=first[self._results],
+            deferrals_read=ends[self._deferrals],
+            results_read=0,
+            decisions_mark=0,
+        )
+
+    def _collect(self, now_ms: float) -> Chunk | None:
+        """One slice: deferrals, then results, then what is due; None when nothing moved."""
+        verdicts: list[Verdict] = []
+        outputs: dict[tuple[str, int], list[Outgoing]] = {}
+        self._read_deferrals(verdicts, outputs, now_ms)
+        self._read_results(verdicts, outputs, now_ms)
+        self._state.passed(
+            0 if self.inbox[self._deferrals] else self.seen[self._deferrals],
+            0 if self.inbox[self._results] else self.seen[self._results],
+        )
+        verdicts += self._state.on_tick(now_ms, SLICE_RECORDS)
+        if verdicts:
+            outputs[self._decisions] = [encode_verdict(verdict, now_ms) for verdict in verdicts]
+        positions = self._state.positions()
+        is_idle_commit = now_ms - self._committed_ms >= IDLE_COMMIT_MS
+        if not outputs and (positions == self._committed or not is_idle_commit):
+            return None
+        self._committed, self._committed_ms = positions, now_ms
+        return Chunk(outputs, self._offsets(positions))
+
+    def _read_deferrals(
+        self,
+        verdicts: list[Verdict],
+        outputs: dict[tuple[str, int], list[Outgoing]],
+        now_ms: float,
+    ) -> None:
+        queue = self.inbox[self._deferrals]
+        for _ in range(min(len(queue), SLICE_RECORDS)):
+            record = queue.popleft()
+            try:
+                read = read_deferral(record.headers)
+            except WireError as error:
+                self._put_aside(record, str(error), outputs, now_ms)
+                self._state.passed(record.offset + 1, 0)
+                continue
+            verdict = self._state.on_deferral(
+                record.offset,
+                read.deadline_ms,
+                read.deferred_ms,
+                key=record.key,
+                header=read.header,
+                traceparent=read.traceparent,
+            )
+            if verdict is not None:
+                verdicts.append(verdict)
+
+    def _read_results(
+        self,
+        verdicts: list[Verdict],
+        outputs: dict[tuple[str, int], list[Outgoing]],
+        now_ms: float,
+    ) -> None:
+        queue = self.inbox[self._results]
+        for _ in range(min(len(queue), SLICE_RECORDS)):
+            record = queue.popleft()
+            try:
+                result = decode_result(record.value, record.headers)
+            except WireError as error:
+                self._put_aside(record, str(error), outputs, now_ms)
+                self._state.passed(0, record.offset + 1)
+                continue
+            match self._state.on_result(record.offset, result):
+                case Verdict() as verdict:
+                    verdicts.append(verdict)
+                case Late(is_answer=True):
+                    late = (record.key, record.value, list(record.headers))
+                    outputs.setdefault(self._late, []).append(late)
+                case Late():
+                    self.harbour.counts.count("late_dropped")
+                case None:
+                    pass
+
+    def _put_aside(
+        self,
+        record: Any,
+        sentence: str,
+        outputs: dict[tuple[str, int], list[Outgoing]],
+        now_ms: float,
+    ) -> None:
+        self.harbour.counts.count("foreign", stage=self.stage)
+        origin = origin_of(record.topic, record.partition, record.offset)
+        letter = DeadLetter(origin, self.stage, Reason.UNDECODABLE, sentence, now_ms)
+        outputs.setdefault(self._dead_letters, []).append(encode_dead_letter(letter, record))
+
+    def _offsets(self, positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
+        numbers = {
+            "rd": positions.deferrals_read,
+            "rs": positions.results_read,
+            "slow": positions.first_early,
+            "mark": positions.decisions_mark,
+        }
+        text = pack(self.owner_mark, numbers)
+        return {
+            self._deferrals: OffsetAndMetadata(positions.lowest_undecided, text),
+            self._results: OffsetAndMetadata(positions.first_early, ""),
+        }
+
+    def _has_more(self, now_ms: float) -> bool:
+        due_ms = self._state.next_deadline_ms()
+        return bool(self.waiting) or (due_ms is not None and due_ms <= now_ms)
+
+    def _wait_ms(self, now_ms: float) -> float:
+        due_ms = self._state.next_deadline_ms()
+        is_committed = self._committed == self._state.positions()
+        idle_ms = None if is_committed else self._committed_ms + IDLE_COMMIT_MS
+        until = [at_ms for at_ms in (due_ms, idle_ms) if at_ms is not None]
+        return max(0.0, min(until) - now_ms) if until else IDLE_COMMIT_MS
+
+
+def _deferral_offset(record: Record) -> int | None:
+    text = header_of(record.headers, DEFERRAL)
+    return int(text) if text is not None and text.isdigit() else None

@@ -1,0 +1,276 @@
+"""The slow stage: answers every deferral whose deadline has not passed, in micro-batches.
+
+All lanes of the process share one queue, ordered by deadline, and one worker that runs the model. A
+deferral gets a result, an error, or `shed` when it would miss its deadline anyway; an expired one
+gets nothing, the joiner has decided it. Answers are keyed by deferral offset and may repeat after a
+crash; what is committed is the contiguous prefix whose answers are acknowledged.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hunch.clock import Clock
+from hunch.core.batching import BatchPolicy, BatchState, ServiceTimes, Taken, Waiting
+from hunch.core.confidence import max_probability
+from hunch.core.envelope import Answer, SlowResult
+from hunch.core.offsets import ContiguousPrefix
+from hunch.errors import InferenceFailed, WireError
+from hunch.inference.predictor import Prediction, Predictor
+from hunch.kafka.client import OffsetAndMetadata, TopicPartition
+from hunch.kafka.codec import Outgoing, decode_deferral, encode_result, read_deferral
+from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.metadata import pack
+from hunch.kafka.names import Names
+from hunch.telemetry import Counts, log_event
+
+
+class Work(NamedTuple):
+    """One deferral that waits for the model."""
+
+    lane: "SlowLane"
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    origin: str
+
+
+class SlowStage:
+    """The queue and the worker that all slow lanes of this process share."""
+
+    def __init__(
+        self,
+        *,
+        names: Names,
+        predictor: Predictor,
+        policy: BatchPolicy,
+        times: ServiceTimes,
+        max_queue: int,
+        clock: Clock,
+        counts: Counts,
+    ) -> None:
+        self.names = names
+        self.predictor = predictor
+        self.max_queue = max_queue
+        self.queue = BatchState(policy, times)
+        self.arrived = asyncio.Event()
+        self._times = times
+        self._clock = clock
+        self._counts = counts
+
+    def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
+        """The lane of one partition."""
+        return SlowLane(self, harbour, partition, term)
+
+    async def run(self) -> None:
+        """Releases batches as the policy says, and runs them one at a time."""
+        while True:
+            release_ms = self.queue.next_release_ms()
+            if release_ms is None:
+                self.arrived.clear()
+                await self.arrived.wait()
+            elif release_ms > (now_ms := self._clock.now_ms()):
+                self.arrived.clear()
+                await self._wait_for_arrival(release_ms - now_ms)
+            else:
+                await self._run_batch(self.queue.take(now_ms))
+
+    async def _wait_for_arrival(self, timeout_ms: float) -> None:
+        try:
+            await self._clock.wait_for(self.arrived.wait(), timeout_ms)
+        except TimeoutError:
+            return
+
+    async def _run_batch(self, taken: Taken) -> None:
+        self._answer_unrun(taken)
+        works: list[Work] = [waiting.work for waiting in taken.batch]
+        if not works:
+            return
+        for work in works:
+            work.lane.running.add(work.offset)
+        began_ms = self._clock.now_ms()
+        try:
+            prediction = await self.predictor.predict([work.value for work in works])
+        except InferenceFailed as error:
+            log_event("slow_model_failed", error=str(error), messages=len(works))
+            results = [self._error(work, str(error)) for work in works]
+        else:
+            elapsed_ms = self._clock.now_ms() - began_ms
+            self._times.observe(len(works), elapsed_ms)
+            results = self._results(works, prediction)
+        self._counts.count("batches", stage="slow")
+        self._hand_back(works, results)
+
+    def _answer_unrun(self, taken: Taken) -> None:
+        if taken.expired:
+            self._counts.count("expired", len(taken.expired))
+            self._hand_back(
+                [waiting.work for waiting in taken.expired], [None] * len(taken.expired)
+            )
+        if taken.shed:
+            self._counts.count("shed", len(taken.shed))
+            works = [waiting.work for waiting in taken.shed]
+            self._hand_back(works, [self._shed(work) for work in works])
+
+    def _hand_back(self, works: list[Work], results: list[Outgoing | None]) -> None:
+        by_lane: dict[SlowLane, tuple[list[int], list[Outgoing]]] = defaultdict(lambda: ([], []))
+        for work, result in zip(works, results, strict=True):
+            done, answers = by_lane[work.lane]
+            done.append(work.offset)
+            if result is not None:
+                answers.append(result)
+        for lane, (done, answers) in by_lane.items():
+            lane.answer(done, answers)
+
+    def _results(self, works: list[Work], prediction: Prediction) -> list[Outgoing | None]:
+        scores = max_probability(prediction.probabilities).tolist()
+        best = np.argmax(prediction.probabilities, axis=1).tolist()
+        results: list[Outgoing | None] = []
+        for row, work in enumerate(works):
+            if row in prediction.errors:
+                results.append(self._error(work, prediction.errors[row][1]))
+                continue
+            answer = Answer(
+                label=self.predictor.labels[best[row]],
+                confidence=scores[row],
+                model=self.predictor.model,
+            )
+            result = SlowResult(
+                origin=work.origin,
+                deferral=work.offset,
+                model=self.predictor.model,
+                answer=answer,
+                slow_ms=round(prediction.elapsed_ms, 3),
+            )
+            value, headers = encode_result(result, prediction.probabilities[row])
+            results.append((work.key, value, headers))
+        return results
+
+    def _error(self, work: Work, sentence: str) -> Outgoing:
+        return self._unanswered(work, error=sentence)
+
+    def _shed(self, work: Work) -> Outgoing:
+        return self._unanswered(work, shed=True)
+
+    def _unanswered(self, work: Work, *, error: str | None = None, shed: bool = False) -> Outgoing:
+        result = SlowResult(
+            origin=work.origin,
+            deferral=work.offset,
+            model=self.predictor.model,
+            error=error,
+            shed=shed,
+        )
+        value, headers = encode_result(result)
+        return work.key, value, headers
+
+
+class SlowLane(Lane):
+    """deferrals[p] → slow-results[p]."""
+
+    stage = "slow"
+
+    def __init__(self, slow: SlowStage, harbour: Harbour, partition: int, term: int) -> None:
+        super().__init__(harbour, partition, term)
+        self.running: set[int] = set()
+        self._slow = slow
+        self._input = TopicPartition(slow.names.deferrals, partition)
+        self._results = TopicPartition(slow.names.slow_results, partition)
+        self._prefix = ContiguousPrefix(0)
+        self._committed = -1
+        self._is_closed = False
+
+    def inputs(self) -> list[TopicPartition]:
+        """One partition of `deferrals`."""
+        return [self._input]
+
+    async def rebuild(
+        self,
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Goes on from the committed prefix; answering again does no harm."""
+        del ends
+        start = committed[self._input].offset
+        self._prefix = ContiguousPrefix(max(start, 0))
+        return {self._input: start}
+
+    async def work(self) -> None:
+        """Queues what arrives; when draining, waits for what the model has in hand."""
+        try:
+            while not self.is_draining:
+                self.check()
+                self._queue_arrivals()
+                self._note_position()
+                self.wake.clear()
+                if not self.inbox[self._input] and not self.is_draining:
+                    await self.wake.wait()
+            self._withdraw()
+            while self.running:
+                self.wake.clear()
+                await self.wake.wait()
+        finally:
+            self._is_closed = True
+            self._withdraw()
+
+    def is_full(self, partition: TopicPartition) -> bool:
+        """Whether reading pauses: while the queue of this partition is at its bound."""
+        del partition
+        return len(self._prefix) + self.waiting >= self._slow.max_queue
+
+    def answer(self, done: list[int], answers: list[Outgoing]) -> None:
+        """Hands out what was answered, or skipped, unless the lane is closed by now."""
+        self.running.difference_update(done)
+        self.wake.set()
+        if not self._is_closed:
+            self.put(Chunk({self._results: answers} if answers else {}, {}, done))
+
+    def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
+        """Answers are in the log: the prefix grows."""
+        del ends
+        for offset in chunk.done:
+            self._prefix.done(offset)
+        if answers := chunk.size:
+            self.harbour.counts.count("answered", answers)
+        self._note_position()
+
+    def _queue_arrivals(self) -> None:
+        now_ms = self.harbour.clock.now_ms()
+        inbox = self.inbox[self._input]
+        expired: list[int] = []
+        while inbox:
+            record = inbox.popleft()
+            self._prefix.start(record.offset)
+            work = self._read(record)
+            if work is None or work.deadline_ms <= now_ms:
+                expired.append(record.offset)
+            else:
+                self._slow.queue.on_arrival(work.deadline_ms, work.work, now_ms)
+        if expired:
+            self.harbour.counts.count("expired", len(expired))
+            self.put(Chunk({}, {}, expired))
+        self._slow.arrived.set()
+
+    def _read(self, record: Any) -> Waiting | None:
+        """What has to be done for a deferral; None for one that makes no sense."""
+        try:
+            read = read_deferral(record.headers)
+        except WireError:
+            self.harbour.counts.count("foreign", stage=self.stage)
+            return None
+        origin = decode_deferral(read.header).origin
+        work = Work(self, record.offset, record.key, record.value, origin)
+        return Waiting(read.deadline_ms, 0, work)
+
+    def _note_position(self) -> None:
+        if not self.inbox[self._input]:
+            self._prefix.passed(self.seen[self._input])
+        committable = self._prefix.committable()
+        if committable > self._committed:
+            self._committed = committable
+            self.note({self._input: OffsetAndMetadata(committable, pack(self.owner_mark, {}))})
+
+    def _withdraw(self) -> None:
+        self._slow.queue.remove(lambda work: work.lane is self)
