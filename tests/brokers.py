@@ -1,0 +1,93 @@
+"""The brokers that tests run against: a real Kafka started by `kafka.sh`, and topics on it."""
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KAFKA_SH = ROOT / "deploy/local-kafka/kafka.sh"
+TOOLS_MISSING = 3
+"""The exit code of kafka.sh where Java or Maven is missing."""
+
+
+class Missing(Exception):  # noqa: N818 - it is an expected answer, not an error
+    """What these tests need is not on this machine; the text says how to get it."""
+
+
+class KafkaBroker:
+    """A real broker in a process of its own; its address and data outlive stop and kill."""
+
+    def __init__(self, folder: Path, *, options: Sequence[str] = ()) -> None:
+        self.bootstrap = ""
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running broker."""
+        assert self._process is not None, "the broker was never started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives (a stopped one by SIGSTOP does)."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = 300.0) -> None:
+        """Starts the broker and waits until it serves; does nothing where it runs.
+
+        Raises `Missing` where there is no Java or Maven.
+        """
+        if self.is_running:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        errors = self._folder / "stderr.log"
+        options = [*self._options, "--data", str(self._folder / "data"), "--until-stdin-closes"]
+        if self.bootstrap:
+            options += ["--port", self.bootstrap.rpartition(":")[2]]
+        with errors.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [str(KAFKA_SH), *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        is_readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
+        line = self._process.stdout.readline() if is_readable else ""
+        if not line.startswith("ready "):
+            self.kill()
+            said = errors.read_text().strip()
+            if self._process.returncode == TOOLS_MISSING:
+                raise Missing(said.splitlines()[-1])
+            msg = f"kafka.sh did not come up within {timeout_s} s and said:\n{said}"
+            raise AssertionError(msg)
+        self.bootstrap = line.split()[1]
+
+    def stop(self) -> None:
+        """Ends the broker cleanly and waits for its end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the broker as a power cut does, and waits for its end."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            self._process.wait(60.0)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def is_ci() -> bool:
+    """Whether nothing may be skipped."""
+    return os.environ.get("CI") == "true"
