@@ -1,0 +1,68 @@
+"""A broker for the length of one command: reached within seconds, or one sentence."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from aiokafka.errors import KafkaError
+
+from hunch.clock import SystemClock
+from hunch.errors import BrokerError, ConfigError, TopicMismatch
+from hunch.kafka.aio import KafkaClient, wait_for_broker
+from hunch.settings import Settings
+
+CONNECT_MS = 5_000
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[KafkaClient]:
+    """A client of the broker that the settings name; raises `BrokerUnreachable` after 5 s."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is raised
+    require_address(settings)
+    clock = SystemClock()
+    security = settings.security()
+    await wait_for_broker(settings.bootstrap, clock, CONNECT_MS, security=security)
+    client = KafkaClient(
+        settings.bootstrap,
+        clock,
+        security=security,
+        fetch_max_wait_ms=10,
+        request_timeout_ms=settings.request_timeout_ms,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def require_address(settings: Settings) -> None:
+    """Raises `ConfigError` where the broker lives inside another process."""
+    if settings.bootstrap == "embedded":
+        raise ConfigError(
+            "The embedded broker lives inside `hunch run`: give this command the address that "
+            "`hunch run` printed, with --bootstrap HOST:PORT."
+        )
+
+
+@contextmanager
+def told_as_sentences(settings: Settings) -> Iterator[None]:
+    """Turns what aiokafka raises into `BrokerError`."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise BrokerError(
+            f"The broker at {settings.bootstrap} does not answer any more: see that it runs, "
+            "then start this command again."
+        ) from error
+    except KafkaError as error:
+        raise BrokerError(f"The broker at {settings.bootstrap} refused: {error!r}.") from error
+
+
+def require_partitions(found: set[int] | None, topic: str, settings: Settings) -> list[int]:
+    """The partitions in order; raises `TopicMismatch` where the topic does not exist."""
+    if not found:
+        raise TopicMismatch(
+            f"There is no topic {topic} at {settings.bootstrap}: create the topics with "
+            "`hunch topics apply`, or correct topic_prefix."
+        )
+    return sorted(found)
