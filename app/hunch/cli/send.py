@@ -89,7 +89,14 @@ def send(
     feed = Feed(item for _ in range(repeat) for item in items(_lines(file)))
     tally = Tally(file=file, limit=limit, is_strict=strict, as_json=as_json)
     asyncio.run(
-        _send(settings, topic or settings.topic("messages"), feed, tally, rate, partition_by)
+        _send(
+            settings,
+            topic=topic or settings.topic("messages"),
+            feed=feed,
+            tally=tally,
+            rate=rate,
+            partition_by=partition_by,
+        )
     )
 
 
@@ -152,7 +159,7 @@ class Tally:
 def _lines(file: str) -> Iterator[str]:
     # stdin gets an object of its own: a thread that still reads sys.stdin breaks Python's exit
     name: str | int = 0 if file == "-" else file
-    with open(  # noqa: PTH123  a file descriptor is no path
+    with open(
         name, encoding="utf-8", errors="surrogateescape", newline="", closefd=file != "-"
     ) as lines:
         yield from lines
@@ -177,6 +184,7 @@ def _bar(sender: Sender, limit: int | None) -> Iterator[None]:
 
 async def _send(
     settings: Settings,
+    *,
     topic: str,
     feed: Feed,
     tally: Tally,

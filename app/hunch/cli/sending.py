@@ -126,7 +126,7 @@ class Sender:
 
     def _partition(self, key: bytes | None) -> int:
         if key is not None and self._by_key:
-            index = murmur2(key) & 0x7FFFFFFF  # as Java's producer does
+            index = int(murmur2(key)) & 0x7FFFFFFF  # as Java's producer does
         else:
             self._turn += 1
             index = self._turn
