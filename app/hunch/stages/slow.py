@@ -8,7 +8,7 @@ crash; what is committed is the contiguous prefix whose answers are acknowledged
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +96,7 @@ class SlowStage:
             prediction = await self.predictor.predict([work.value for work in works])
         except InferenceFailed as error:
             log_event("slow_model_failed", error=str(error), messages=len(works))
-            results = [self._error(work, str(error)) for work in works]
+            results: Sequence[Outgoing | None] = [self._error(work, str(error)) for work in works]
         else:
             elapsed_ms = self._clock.now_ms() - began_ms
             self._times.observe(len(works), elapsed_ms)
@@ -115,7 +115,7 @@ class SlowStage:
             works = [waiting.work for waiting in taken.shed]
             self._hand_back(works, [self._shed(work) for work in works])
 
-    def _hand_back(self, works: list[Work], results: list[Outgoing | None]) -> None:
+    def _hand_back(self, works: list[Work], results: Sequence[Outgoing | None]) -> None:
         by_lane: dict[SlowLane, tuple[list[int], list[Outgoing]]] = defaultdict(lambda: ([], []))
         for work, result in zip(works, results, strict=True):
             done, answers = by_lane[work.lane]
