@@ -1,0 +1,106 @@
+"""The log: one JSON object a line, libraries limited; counters by label."""
+
+import io
+import json
+import logging
+from typing import get_args
+
+import pytest
+from hunch import telemetry
+from hunch.telemetry import CountName, Counts, EventName, configure_logging, log_event
+from hunch.testing import ManualClock
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What is written to stderr from here on, and the clock that stamps it."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    written, clock = io.StringIO(), ManualClock(1_000_000)
+    monkeypatch.setattr("sys.stderr", written)
+    root.handlers = []
+    configure_logging(clock)
+    yield written, clock
+    root.handlers = before
+    root.setLevel(level)
+
+
+def lines(written):
+    """The lines as objects."""
+    return [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+def test_an_event_is_one_json_object_with_its_fields(log):
+    """Programs read the log: time, level, event, fields, and nothing else."""
+    log_event("lane_opened", stage="fast", partition=3)
+    log_event("overflow", bound="max_pending")
+
+    assert [
+        {
+            "ts": 1_000_000,
+            "level": "info",
+            "event": "lane_opened",
+            "stage": "fast",
+            "partition": 3,
+        },
+        {"ts": 1_000_000, "level": "warning", "event": "overflow", "bound": "max_pending"},
+    ] == lines(log[0])
+
+
+def test_libraries_write_the_same_form(log):
+    """A library's line is JSON too, its error on the same line."""
+    logging.getLogger("aiokafka.conn").error("no %s", "luck", exc_info=OSError("gone"))
+
+    assert [
+        {
+            "ts": 1_000_000,
+            "level": "error",
+            "event": "library",
+            "logger": "aiokafka.conn",
+            "message": "no luck",
+            "error": "OSError('gone')",
+        }
+    ] == lines(log[0])
+
+
+async def test_a_noisy_library_is_limited_and_what_is_left_out_is_counted(log):
+    """A thousand lines a second become five, and the next second says how many are missing."""
+    written, clock = log
+    for _ in range(1000):
+        logging.getLogger("aiokafka").error("Unable to connect")
+    logging.getLogger("other").error("still heard")
+    await clock.advance(1000)
+    logging.getLogger("aiokafka").error("Unable to connect")
+
+    found = lines(written)
+    assert telemetry.LINES_PER_SECOND + 1 == len(
+        [line for line in found if line.get("logger") == "aiokafka" and "message" in line]
+    )
+    assert [995] == [line["lines"] for line in found if line["event"] == "suppressed"]
+    assert ["still heard"] == [line["message"] for line in found if line.get("logger") == "other"]
+
+
+def test_events_are_never_left_out(log):
+    """Only libraries are limited."""
+    for partition in range(100):
+        log_event("lane_opened", partition=partition)
+
+    assert list(range(100)) == [line["partition"] for line in lines(log[0])]
+
+
+def test_counts_add_up_by_labels():
+    """One counter for each combination of labels, whatever their order."""
+    counts = Counts()
+    counts.count("decided", 3, path="fast", reason="confident")
+    counts.count("decided", 2, reason="confident", path="fast")
+    counts.count("lost")
+
+    assert {"decided{path=fast,reason=confident}": 5, "lost": 1} == counts.snapshot()
+
+
+@pytest.mark.parametrize("kind", [EventName, CountName])
+def test_no_name_stands_twice(kind):
+    """Names are the contract of those who read logs and metrics."""
+    names = get_args(kind)
+
+    assert sorted(set(names)) == sorted(names)
