@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from hunch.clock import Clock, SystemClock
 from hunch.kafka.aio import GroupSeat, KafkaClient
 from hunch.kafka.client import Client, GroupConsumer, Header
+from hunch.kafka.embedded import SESSION_TIMEOUT_MS, EmbeddedBroker
 from hunch.testing import ManualClock, MemoryLog
 
 PATIENCE_MS = 20_000
@@ -248,8 +249,17 @@ class EmbeddedCluster(NetworkCluster):
         "metadata limit": "embedded broker: takes commit metadata of any length",
     }
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
-        super().__init__(bootstrap, prefix, session_ms=1_500, cannot=self.CANNOT)
+    def __init__(self, broker: EmbeddedBroker, prefix: str) -> None:
+        super().__init__(
+            broker.bootstrap, prefix, session_ms=SESSION_TIMEOUT_MS, cannot=self.CANNOT
+        )
+        self._broker = broker
+
+    async def create_topic(self, partitions: int) -> str:
+        """A fresh topic."""
+        name = self.fresh("topic")
+        self._broker.create_topic(name, partitions)
+        return name
 
 
 class KafkaCluster(NetworkCluster):

@@ -19,7 +19,7 @@ async def cluster(request, topic_prefix):
         case "memory":
             made = MemoryCluster(topic_prefix)
         case "embedded":
-            made = EmbeddedCluster(request.getfixturevalue("embedded_bootstrap"), topic_prefix)
+            made = EmbeddedCluster(request.getfixturevalue("embedded_broker"), topic_prefix)
         case _:
             made = KafkaCluster(request.getfixturevalue("kafka_bootstrap"), topic_prefix)
     yield made

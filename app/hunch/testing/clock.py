@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _QUIET_TURNS = 30
 """Turns of the event loop without activity after which all tasks count as blocked."""
-_MAX_TURNS = 1_000_000
+_MAX_TURNS = 200_000
 """Turns after which a program that never rests is reported instead of awaited for ever."""
 
 
