@@ -149,7 +149,7 @@ class Tally:
                 }
             )
             return
-        bad = f", {sender.bad} bad lines skipped" if sender.bad else ""
+        bad = f", bad lines: {sender.bad}," if sender.bad else ""
         typer.echo(
             f"{sender.sent} sent, {sender.acknowledged} acknowledged{bad} "
             f"in {seconds:.1f} s ({rate:,.0f}/s)."

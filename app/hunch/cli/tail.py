@@ -88,9 +88,10 @@ class Tailing:
                 consumer: Any = client.consumer("read_committed")
                 await consumer.start()
                 try:
-                    await consumer.topics()  # asks for all topics: asking for one may create it
+                    # all topics are asked for: asking for one by name may create it
+                    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
                     found = require_partitions(
-                        consumer.partitions_for_topic(name), name, self._settings
+                        cluster.partitions_for_topic(name), name, self._settings
                     )
                     await self._read(
                         consumer, [TopicPartition(name, p) for p in found], from_beginning
