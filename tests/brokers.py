@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -91,3 +92,21 @@ class KafkaBroker:
 def is_ci() -> bool:
     """Whether nothing may be skipped."""
     return os.environ.get("CI") == "true"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    shown = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return shown.stdout.strip()[:1] not in {"", "Z"}
+
+
+def wait_until_gone(pid: int, timeout_s: float) -> bool:
+    """Waits for the end of a process that is not our child; says whether it came in time."""
+    until = time.monotonic() + timeout_s
+    while is_alive(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

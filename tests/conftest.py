@@ -3,15 +3,19 @@
 What a machine lacks is skipped with one loud line at the end; with CI=true it is a failure.
 """
 
+import importlib.util
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from hunch.kafka.embedded import EmbeddedBroker
 
 from tests import brokers
 
-LOUD: pytest.StashKey[dict[str, int]] = pytest.StashKey()
+LACKING: dict[str, int] = {}
+"""What this machine lacks, as a sentence, and how many tests were skipped for it."""
 BANKING77 = brokers.ROOT / "../shared/data/banking77"
 
 
@@ -29,30 +33,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
     """Counts what was skipped because the machine lacks something."""
     yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, MissingHere):
-        counts = item.config.stash.setdefault(LOUD, {})
-        why = str(call.excinfo.value)
-        counts[why] = counts.get(why, 0) + 1
+    why = None if call.excinfo is None else getattr(call.excinfo.value, "msg", None)
+    if why in LACKING:
+        LACKING[why] += 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One loud line for each thing that this machine lacks."""
-    for why, count in terminalreporter.config.stash.get(LOUD, {}).items():
+    for why, count in LACKING.items():
         terminalreporter.write_line(f"NOT TESTED ({count} skipped): {why}", yellow=True, bold=True)
 
 
-class MissingHere(pytest.skip.Exception):
-    """A skip that the summary shouts about."""
-
-
-def lack(why: str) -> None:
+def lack(why: str) -> NoReturn:
     """Skips the test loudly, or fails it where nothing may be skipped."""
     if brokers.is_ci():
         pytest.fail(why, pytrace=False)
-    raise MissingHere(why)
+    LACKING.setdefault(why, 0)
+    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +75,21 @@ def kafka_bootstrap(kafka_broker: brokers.KafkaBroker) -> str:
     """The address of the real broker, which runs when the test begins."""
     kafka_broker.start()
     return kafka_broker.bootstrap
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """An embedded broker of this test's own, without topics."""
+    if importlib.util.find_spec("confluent_kafka") is None:
+        lack("The embedded broker needs confluent-kafka: pip install 'hunch-stream[embedded]'.")
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def embedded_bootstrap(embedded_broker: EmbeddedBroker) -> str:
+    """The address of this test's embedded broker."""
+    return embedded_broker.bootstrap
 
 
 @pytest.fixture
