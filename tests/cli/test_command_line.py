@@ -16,7 +16,7 @@ from hunch.settings import LOGICAL_TOPICS, Settings
         (["tial"], 2, "No such command 'tial'. Did you mean 'tail'?"),
         (["frobnicate"], 2, "No such command 'frobnicate'."),
         (["tail", "--jsn"], 2, "No such option: --jsn"),
-        (["tail", "decisons"], 2, "Invalid value for '[TOPIC]': 'decisons' is not one of"),
+        (["tail", "decisons"], 2, "Invalid value for 'topic': 'decisons' is not one of"),
         (["tail", "--limit", "0"], 2, "Invalid value for '--limit'"),
         (["send"], 2, "Missing argument 'FILE'."),
         (["send", "nowhere.jsonl"], 2, "There is no file nowhere.jsonl: correct the path"),
@@ -32,7 +32,7 @@ from hunch.settings import LOGICAL_TOPICS, Settings
         (["tail", "--bootstrap", "127.0.0.1:1"], 3, "No Kafka broker answers at 127.0.0.1:1"),
         (["init", "no/such/folder/hunch.toml"], 2, "no/such/folder/hunch.toml cannot be written"),
     ],
-    ids=" ".join,
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )
 def test_a_mistake_is_one_sentence_and_a_code(hunch, arguments, code, sentence):
     """No stack trace, nothing on stdout, one line that says what is wrong."""
