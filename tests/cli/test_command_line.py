@@ -1,13 +1,19 @@
 """The command line from outside: mistakes are one sentence, settings are shown and written."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from hunch import __version__
 from hunch.cli.init import as_toml
 from hunch.settings import LOGICAL_TOPICS, Settings
+
+APP = Path(__file__).resolve().parents[2] / "app"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,11 @@ def test_config_as_json_masks_secrets(hunch):
     )
 
     shown = json.loads(done.stdout)
-    assert {"value": "u", "source": "HUNCH_SASL_PLAIN_USERNAME"} == shown["sasl_plain_username"]
+    assert {
+        "value": "u",
+        "source": "HUNCH_SASL_PLAIN_USERNAME",
+        "meaning": "User for SASL.",
+    } == shown["sasl_plain_username"]
     assert "HUNCH_SASL_PLAIN_PASSWORD" == shown["sasl_plain_password"]["source"]
     assert "hunter2" not in done.stdout
 
@@ -108,3 +118,22 @@ def test_every_line_of_init_is_a_default_once_it_is_uncommented():
     assert list(Settings.model_fields) == list(written)
     assert {logical: logical for logical in LOGICAL_TOPICS} == written.pop("topics")
     assert Settings() == Settings(**written)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    """`hunch config | head -1` says nothing on stderr."""
+    command = "from hunch.cli import main; main()"
+    piped = f"{sys.executable} -c '{command}' config | true"
+
+    done = subprocess.run(
+        piped,
+        shell=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(APP), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert "" == done.stderr

@@ -78,7 +78,7 @@ def _code() -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone
-        return 141
+        return 1
     except Exception as error:  # noqa: BLE001  nobody is to read a stack trace
         sentence, code = _told(error)
         sys.stderr.write(f"hunch: {sentence}\n")

@@ -6,6 +6,7 @@ import typer
 
 from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.cli.output import show_json, show_table
+from hunch.settings import Settings
 
 app = typer.Typer()
 
@@ -22,20 +23,17 @@ def config(
     """Shows the settings in force and where each value came from."""
     found = loaded(context, config, assignments, bootstrap=bootstrap)
     values = found.settings.shown()
+    meanings = {key: field.description for key, field in Settings.model_fields.items()}
     if as_json:
         show_json(
-            {key: {"value": values[key], "source": found.sources[key]} for key in found.sources}
+            {
+                key: {"value": values[key], "source": found.sources[key], "meaning": meaning}
+                for key, meaning in meanings.items()
+            }
         )
         return
-    show_table(
-        ("setting", "value", "from", "meaning"),
-        [
-            (key, _shown(values[key]), source, field.description)
-            for (key, source), field in zip(
-                found.sources.items(), type(found.settings).model_fields.values(), strict=True
-            )
-        ],
-    )
+    rows = [(key, _shown(values[key]), source) for key, source in found.sources.items()]
+    show_table(("setting", "value", "from"), rows)
 
 
 def _shown(value: object) -> str:
