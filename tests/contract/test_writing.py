@@ -68,6 +68,22 @@ async def test_a_full_batch_takes_nothing_more(cluster):
     await producer.stop()
 
 
+async def test_a_batch_that_refused_once_stays_closed(cluster):
+    """After a record that would not fit, a small one that would is refused as well."""
+    producer = cluster.client.producer()
+    await producer.start()
+    batch = producer.create_batch()
+    small: dict[str, Any] = {"timestamp": None, "key": None, "value": b"small", "headers": []}
+    assert batch.append(**small) is not None
+
+    refused = batch.append(timestamp=None, key=None, value=b"x" * MAX_BATCH_BYTES, headers=[])
+
+    assert refused is None
+    assert batch.append(**small) is None
+    assert batch.record_count() == 1
+    await producer.stop()
+
+
 async def test_the_first_record_always_fits(cluster):
     """A record larger than a whole batch is taken alone, written and read."""
     topic = await cluster.create_topic(1)

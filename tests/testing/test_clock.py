@@ -135,6 +135,16 @@ async def test_wait_for_times_out_and_cancels():
     assert work.cancelled()
 
 
+async def test_after_a_timeout_the_waiter_is_as_before():
+    """A time-out leaves no cancellation behind in the task that waited."""
+    with pytest.raises(TimeoutError):
+        await ManualClock().wait_for(asyncio.Event().wait(), 0)
+
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 @pytest.mark.parametrize("timeout_ms", [0, -10])
 async def test_wait_for_nothing_still_takes_what_is_at_hand(timeout_ms):
     """With no time left, a result at hand wins, and anything else times out without `advance`."""

@@ -1,14 +1,16 @@
 """Tests of stages and cascades without sockets, threads or sleeps.
 
-clock = ManualClock(start_ms=1_000_000)
-log = MemoryLog(clock)
-log.create_topic("messages", partitions=4)
-log.append("messages", 0, b"key", b'{"id": 7}')
-stage = asyncio.create_task(serve(log, clock))  # anything that takes a Client and a Clock
-await clock.advance(200)
-log.fail_next("produce", NotEnoughReplicasError(), topic="decisions")
-await clock.advance(200)
-decisions = log.records("decisions")
+A log, a clock, the program as a task; then time moves as far as the test says::
+
+    clock = ManualClock(start_ms=1_000_000)
+    log = MemoryLog(clock)
+    log.create_topic("messages", partitions=4)
+    log.append("messages", 0, b"key", b'{"id": 7}')
+    stage = asyncio.create_task(serve(log, clock))  # anything that takes a Client and a Clock
+    await clock.advance(200)
+    log.fail_next("produce", NotEnoughReplicasError(), topic="decisions")
+    await clock.advance(200)
+    decisions = log.records("decisions")
 """
 
 from hunch.testing.clock import ManualClock

@@ -14,6 +14,7 @@ from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Predictor
 from hunch.kafka.client import Header
 from hunch.kafka.lane import LanePolicy
+from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
 from hunch.stages.cascade import Cascade
 from hunch.stages.stage import Stage
@@ -135,7 +136,13 @@ class MemoryCascade:
         return [orjson.loads(record.value or b"") for record in self.log.records("decisions")]
 
     async def _start(self, name: str) -> Running:
-        member = self.cascade.member(name, f"hunch-{name}", self.clock, self.counts)
+        member = Member(
+            group=f"hunch-{name}",
+            topic="messages" if name == "fast" else "deferrals",
+            policy=MemberPolicy(),
+            clock=self.clock,
+            counts=self.counts,
+        )
         if name == "fast":
             await self._fast.start()
             stage = self.cascade.fast(member, self._fast, self.log, self.clock, self.counts)
