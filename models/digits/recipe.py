@@ -9,12 +9,16 @@ other half three quarters train, and one quarter, `valid.jsonl`, sets the temper
                   from images that are shifted, turned, sheared and scaled a little anew every epoch
 
 Needs numpy, scikit-learn, onnx and onnxruntime (`pip install 'hunch-stream[train]'`), and about
-five minutes on two cores. The seeds are fixed; another CPU may round differently, and then the
+two minutes on two cores. The seeds are fixed; another CPU may round differently, and then the
 weights differ in the last digits and `sha256` with them.
+
+The committed split is a lucky one: digits-slow has no error on its test half. With SEED 1, 2 and 3
+it reached 0.9933, 0.9956 and 0.9978 there, digits-fast 0.9577, 0.9522 and 0.9733.
 """
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -56,19 +60,27 @@ def split() -> tuple[Half, Half, Half]:
     pixels, digits = load_digits(return_X_y=True)
     rows = np.arange(len(digits))
     first, test = train_test_split(rows, test_size=0.5, random_state=SEED, stratify=digits)
-    train, valid = train_test_split(first, test_size=0.25, random_state=SEED, stratify=digits[first])
-    halves = (Half(pixels[r].astype(np.float32), digits[r], r) for r in map(np.sort, (train, valid, test)))
-    return tuple(halves)  # type: ignore[return-value]
+    train, valid = train_test_split(
+        first, test_size=0.25, random_state=SEED, stratify=digits[first]
+    )
+
+    def part(of: NDArray[np.int64]) -> Half:
+        chosen = np.sort(of)
+        return Half(pixels[chosen].astype(np.float32), digits[chosen], chosen)
+
+    return part(train), part(valid), part(test)
 
 
 def warped(images: Floats, rng: np.random.Generator) -> Floats:
-    """Images [n, 8, 8], each through its own small affine map, read bilinearly with a zero border."""
+    """Images [n, 8, 8], each through its own small affine map, with a zero border."""
     n = len(images)
     turn, shear = rng.uniform(-0.2, 0.2, n), rng.uniform(-0.15, 0.15, n)
     scale = rng.uniform(0.88, 1.12, (n, 2))
     shift = rng.uniform(-1.0, 1.0, (n, 2))
     cos, sin = np.cos(turn), np.sin(turn)
-    maps = np.stack([np.stack([cos, -sin + shear], -1), np.stack([sin, cos], -1)], 1) / scale[:, None]
+    maps = (
+        np.stack([np.stack([cos, -sin + shear], -1), np.stack([sin, cos], -1)], 1) / scale[:, None]
+    )
     grid = np.stack(np.mgrid[0:8, 0:8], -1).reshape(64, 2) - 3.5
     at = np.einsum("nij,pj->npi", maps, grid) + 3.5 + shift[:, None]
     at = np.clip(at, -1.0, 7.999)
@@ -99,7 +111,7 @@ def fresh(rng: np.random.Generator) -> Weights:
 
 
 def gradients(w: Weights, images: Floats, digits: NDArray[np.int64], keep: Floats) -> Weights:
-    """Of the cross-entropy with smoothed labels, by hand; `keep` is the dropout mask [n, HIDDEN]."""
+    """Of the cross-entropy with smoothed labels; `keep` is the dropout mask [n, HIDDEN]."""
     n, (first, second) = len(images), CHANNELS
     p1 = patches(images[..., None])
     a1 = np.maximum(p1 @ w[0] + w[1], 0)
@@ -129,16 +141,17 @@ def trained(half: Half, rng: np.random.Generator) -> Weights:
     w = fresh(rng)
     mean, square = [np.zeros_like(p) for p in w], [np.zeros_like(p) for p in w]
     images = half.pixels.reshape(-1, 8, 8) / 16
-    steps, step = EPOCHS * -(-len(images) // BATCH), 0
-    for batch, shown in epochs(images, rng):
-        step += 1
+    steps = EPOCHS * -(-len(images) // BATCH)
+    for step, (batch, shown) in enumerate(epochs(images, rng), start=1):
         rate = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
         kept = rng.random((len(batch), HIDDEN)) >= DROPOUT
         keep = (kept / (1 - DROPOUT)).astype(np.float32)
-        for p, g, m, v in zip(w, gradients(w, shown, half.digits[batch], keep), mean, square, strict=True):
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            p -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        for p, g, m, v in zip(
+            w, gradients(w, shown, half.digits[batch], keep), mean, square, strict=True
+        ):
+            m[...] += 0.1 * (g - m)
+            v[...] += 0.001 * (g * g - v)
+            p[...] -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
     return w
 
 
@@ -182,7 +195,9 @@ def write_fast(train: Half, valid: Half) -> Path:
         "bias": best.intercept_.astype(np.float32),
     }
     return write_graph(
-        "digits-fast", [helper.make_node("Gemm", ["pixels", "weight", "bias"], ["logits"])], constants
+        "digits-fast",
+        [helper.make_node("Gemm", ["pixels", "weight", "bias"], ["logits"])],
+        constants,
     )
 
 
@@ -205,7 +220,11 @@ def write_slow(train: Half) -> Path:
             f"w2_{i}": w[2].reshape(3, 3, first, second).transpose(3, 2, 0, 1).copy(),
             f"b2_{i}": w[3],
             # The nets flatten cells before channels, ONNX channels before cells.
-            f"w3_{i}": w[4].reshape(16, second, HIDDEN).transpose(1, 0, 2).reshape(-1, HIDDEN).copy(),
+            f"w3_{i}": w[4]
+            .reshape(16, second, HIDDEN)
+            .transpose(1, 0, 2)
+            .reshape(-1, HIDDEN)
+            .copy(),
             f"b3_{i}": w[5],
             f"w4_{i}": w[6],
             f"b4_{i}": w[7],
@@ -216,7 +235,9 @@ def write_slow(train: Half) -> Path:
             helper.make_node("Relu", [f"c1_{i}"], [f"a1_{i}"]),
             helper.make_node("Conv", [f"a1_{i}", f"w2_{i}", f"b2_{i}"], [f"c2_{i}"], **pads),
             helper.make_node("Relu", [f"c2_{i}"], [f"a2_{i}"]),
-            helper.make_node("MaxPool", [f"a2_{i}"], [f"m_{i}"], kernel_shape=[2, 2], strides=[2, 2]),
+            helper.make_node(
+                "MaxPool", [f"a2_{i}"], [f"m_{i}"], kernel_shape=[2, 2], strides=[2, 2]
+            ),
             helper.make_node("Flatten", [f"m_{i}"], [f"f_{i}"]),
             helper.make_node("Gemm", [f"f_{i}", f"w3_{i}", f"b3_{i}"], [f"h_{i}"]),
             helper.make_node("Relu", [f"h_{i}"], [f"r_{i}"]),
@@ -239,6 +260,10 @@ def describe(model: Path, method: str, valid: Half, test: Half) -> None:
         own = scaled[np.arange(len(scaled)), valid.digits]
         return float(np.mean(np.logaddexp.reduce(scaled, axis=1) - own))
 
+    temperature = float(minimize_scalar(loss, bounds=(0.05, 10), method="bounded").x)
+    if temperature < 0.06:
+        sys.exit(f"{model}: valid has no error, so no temperature follows from it. Change SEED.")
+
     def accuracy(half: Half) -> float:
         best = session.run(None, {"pixels": half.pixels})[0].argmax(1)
         return round(float(np.mean(best == half.digits)), 4)
@@ -249,7 +274,7 @@ def describe(model: Path, method: str, valid: Half, test: Half) -> None:
         "inputs": {"pixels": {"field": "pixels"}},
         "labels": [str(digit) for digit in range(10)],
         "output": {"name": "logits", "kind": "logits"},
-        "temperature": round(minimize_scalar(loss, bounds=(0.05, 10), method="bounded").x, 4),
+        "temperature": round(temperature, 4),
         "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "provenance": f"{method}; made by models/digits/recipe.py from scikit-learn's copy of the "
         "UCI data set 'Optical Recognition of Handwritten Digits' (E. Alpaydin, C. Kaynak, 1998)",
@@ -276,7 +301,10 @@ def main() -> None:
     write_messages(MODELS / "digits" / "valid.jsonl", valid)
     write_messages(MODELS / "digits" / "test.jsonl", test)
     describe(write_fast(train, valid), "multinomial logistic regression", valid, test)
-    slow = f"committee of {MEMBERS} convolutional nets of two 3 x 3 layers, logits averaged"
+    slow = (
+        f"committee of {MEMBERS} convolutional nets of two 3 x 3 layers, logits averaged "
+        "(the test accuracy is that of a lucky split: 0.9933 to 0.9978 on three others)"
+    )
     describe(write_slow(train), slow, valid, test)
 
 
