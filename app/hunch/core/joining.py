@@ -122,7 +122,12 @@ class JoinState:
         self._decided = {offset for offset in inherited.decided if offset >= start.lowest_undecided}
         self._deferrals_at = start.lowest_undecided
         self._results_at = start.first_early
-        self._known_deferrals = max(start.deferrals_read, start.lowest_undecided)
+        self._known_deferrals = max(
+            # A verdict that was read back proves a reading, also where no commit tells of it.
+            start.deferrals_read,
+            start.lowest_undecided,
+            *(offset + 1 for offset in self._decided),
+        )
         self._known_results = max(start.results_read, start.first_early)
         self._inherited_mark = start.decisions_mark
         self._decisions_end = inherited.decisions_end
@@ -211,7 +216,9 @@ class JoinState:
         if not self._timers:
             return None
         deadline_ms = float(self._timers[0] >> OFFSET_BITS)
-        return deadline_ms if self._hold_until_ms is None else max(deadline_ms, self._hold_until_ms)
+        if self._hold_until_ms is None or self._results_at >= self._results_end:
+            return deadline_ms
+        return max(deadline_ms, self._hold_until_ms)
 
     def is_held(self, now_ms: float) -> bool:
         """Whether overdue deadlines still wait for results written before the takeover."""

@@ -9,7 +9,7 @@ from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Predictor
 from hunch.kafka.client import Client
 from hunch.kafka.lane import LanePolicy
-from hunch.kafka.member import Member, MemberPolicy
+from hunch.kafka.member import Member
 from hunch.kafka.names import Names
 from hunch.stages.fast import FastStage
 from hunch.stages.join import JoinStage
@@ -30,7 +30,6 @@ class Cascade:
         batch_policy: the slow model's micro-batches.
         join_policy: the joiner's bounds.
         lane_policy: bounds of every lane.
-        member_policy: how seats are kept.
         max_slow_queue: deferrals waiting for the slow model, for each partition.
         max_record_bytes: the largest record that is written.
     """
@@ -40,16 +39,8 @@ class Cascade:
     batch_policy: BatchPolicy
     join_policy: JoinPolicy = field(default_factory=JoinPolicy)
     lane_policy: LanePolicy = field(default_factory=LanePolicy)
-    member_policy: MemberPolicy = field(default_factory=MemberPolicy)
     max_slow_queue: int = 2_000
     max_record_bytes: int = 1_000_000
-
-    def member(self, stage: str, group: str, clock: Clock, counts: Counts) -> Member:
-        """A seat for a stage, not yet in its group."""
-        topic = self.names.messages if stage == "fast" else self.names.deferrals
-        return Member(
-            group=group, topic=topic, policy=self.member_policy, clock=clock, counts=counts
-        )
 
     def fast(
         self, member: Member, predictor: Predictor, client: Client, clock: Clock, counts: Counts
