@@ -4,6 +4,8 @@ What aiokafka does that one would not guess, and what is done about it here:
 
 * `committed()` drops the metadata, and the admin's answer is `{}` while a coordinator loads: each
   partition is asked for by name, and one missing in the answer is asked for again;
+* `stop()` of a consumer that has just started raises `CancelledError` and leaks a task: `start()`
+  waits one turn of the loop;
 * `stop()` of an idempotent producer hangs while the broker is away and leaves its sender alive:
   it gets a limit, then the sender is cancelled.
 """
@@ -26,6 +28,15 @@ MAX_BATCH_BYTES = 262_144
 STOP_MS = 3_000
 ADMIN_TRIES = 20
 ADMIN_PAUSE_MS = 200
+
+
+class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is untyped
+    """A consumer that can be stopped at any time after its start."""
+
+    async def start(self) -> None:
+        """Starts, and lets the fetcher's tasks begin: `stop()` right after would hit them cold."""
+        await super().start()
+        await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
 
 
 class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
@@ -66,9 +77,9 @@ class KafkaClient:
         self._admin: AIOKafkaAdminClient | None = None
         self._admin_lock = asyncio.Lock()
 
-    def consumer(self, isolation: Isolation) -> AIOKafkaConsumer:
+    def consumer(self, isolation: Isolation) -> SettledConsumer:
         """A consumer without a group; it reads only where it was told to seek."""
-        return AIOKafkaConsumer(
+        return SettledConsumer(
             **self._connection,
             enable_auto_commit=False,
             auto_offset_reset="none",
