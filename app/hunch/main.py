@@ -1,0 +1,402 @@
+"""The FastStream application: it hosts the members' seats and the life of the process.
+
+`hunch run` and `faststream run hunch.main:app` do the same. The data plane is not FastStream's: its
+subscribers sit in the groups, pause everything and never handle a message; lanes do the work.
+
+    start     check topics and models, warm the models, start the stages; then join the groups
+    ready     every stage reads every partition that it owns
+    stop      read no more, finish what is in hand within `drain_ms`, commit, leave the groups
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from faststream import AckPolicy, FastStream
+from faststream.kafka import KafkaBroker
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from hunch import __version__
+from hunch.clock import SystemClock
+from hunch.core.batching import BatchPolicy
+from hunch.core.exiting import ExitPolicy
+from hunch.core.joining import JoinPolicy
+from hunch.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    ConfigError,
+    HunchError,
+    InvariantBroken,
+    ModelError,
+    ProcessStuck,
+)
+from hunch.inference.onnx import OnnxPredictor
+from hunch.inference.repository import load as load_model
+from hunch.inference.repository import match_labels
+from hunch.kafka import embedded
+from hunch.kafka.aio import GroupSeat, KafkaClient, wait_for_broker
+from hunch.kafka.lane import LanePolicy
+from hunch.kafka.member import Member, MemberPolicy
+from hunch.kafka.names import Names
+from hunch.kafka.topics import ensure_embedded, require_verified
+from hunch.settings import Settings, load
+from hunch.stages.cascade import Cascade
+from hunch.stages.stage import Stage
+from hunch.telemetry import Counts, configure_logging, log_event
+
+READY_LOOK_MS = 50
+BROKER_LOOK_MS = 2_000
+POLICY_NAME = "settings"
+
+
+class Service:
+    """The stages of one process, from start to stop."""
+
+    def __init__(self, settings: Settings, stages: Sequence[str]) -> None:
+        self.settings = settings
+        self.stages = tuple(stages)
+        self.exit_code = 0
+        self._clock = SystemClock()
+        self._counts = Counts()
+        self._running: list[Stage] = []
+        self._predictors: list[OnnxPredictor] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._client: KafkaClient | None = None
+        self._embedded: embedded.EmbeddedBroker | None = None
+        self._bootstrap = settings.bootstrap
+        if settings.bootstrap == embedded.ADDRESS:
+            self._embedded = embedded.EmbeddedBroker()
+            self._embedded.start()
+            self._bootstrap = self._embedded.bootstrap
+        self._members = {name: self._member(name) for name in self.stages}
+        self.app = FastStream(
+            self._seats(), logger=None, lifespan=self._lifespan, on_shutdown=[self._drain]
+        )
+
+    # -- the seats
+
+    def _seats(self) -> KafkaBroker:
+        settings, is_embedded = self.settings, self._embedded is not None
+        broker = KafkaBroker(
+            self._bootstrap,
+            security=_security(settings),
+            logger=None,
+            allow_auto_create_topics=False,
+        )
+        for name, member in self._members.items():
+            subscriber = broker.subscriber(
+                member.topic,
+                group_id=member.group,
+                batch=True,
+                batch_timeout_ms=200,
+                ack_policy=AckPolicy.MANUAL,
+                auto_offset_reset="earliest",
+                listener=member,
+                session_timeout_ms=int(member.policy.session_timeout_ms),
+                heartbeat_interval_ms=int(member.policy.heartbeat_interval_ms),
+                partition_assignment_strategy=(StickyPartitionAssignor,),
+                fetch_max_wait_ms=embedded.FETCH_MAX_WAIT_MS if is_embedded else 500,
+                title=f"{name} stage",
+                description=f"The seat of the {name} stage in its group; it only owns partitions.",
+            )
+            subscriber(_never_called)
+            member.attach(_seat_of(subscriber))
+        return broker
+
+    def _member(self, name: str) -> Member:
+        settings = self.settings
+        policy = MemberPolicy(
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            commit_interval_ms=settings.commit_interval_ms,
+        )
+        if self._embedded is not None:
+            policy = MemberPolicy(
+                session_timeout_ms=embedded.SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=300,
+                commit_interval_ms=settings.commit_interval_ms,
+            )
+        return Member(
+            group=settings.group(name),
+            topic=settings.topic("messages" if name == "fast" else "deferrals"),
+            policy=policy,
+            clock=self._clock,
+            counts=self._counts,
+        )
+
+    # -- life
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        try:
+            await self._start()
+        except HunchError as error:
+            await self._close()
+            self._fail(error)
+            raise SystemExit(self.exit_code) from None
+        announcing = asyncio.create_task(self._announce_ready())
+        try:
+            yield
+        finally:
+            announcing.cancel()
+            await self._close()
+            log_event("stopped", counts=self._counts.snapshot())
+        if self.exit_code:
+            raise SystemExit(self.exit_code)
+
+    async def _start(self) -> None:
+        settings = self.settings
+        log_event(
+            "starting",
+            version=__version__,
+            stages=self.stages,
+            bootstrap=self._bootstrap,
+            python=platform.python_version(),
+        )
+        for key in settings.reserved_in_use():
+            log_event("warning", message=f"{key} is set, but has no effect in this version.")
+        fast, slow = self._load_models()
+        await self._wait_for_broker()
+        security = settings.security()
+        self._client = KafkaClient(
+            self._bootstrap,
+            self._clock,
+            security=security,
+            fetch_max_wait_ms=embedded.FETCH_MAX_WAIT_MS if self._embedded else 20,
+            request_timeout_ms=settings.request_timeout_ms,
+        )
+        if self._embedded is not None:
+            partitions = ensure_embedded(self._embedded, settings)
+        else:
+            partitions = await require_verified(self._bootstrap, settings, self._clock)
+        for predictor in (fast, slow):
+            if predictor is not None:
+                await predictor.start()
+        cascade = self._cascade(partitions)
+        self._running = self._make_stages(cascade, fast, slow)
+        self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
+
+    def _load_models(self) -> tuple[OnnxPredictor | None, OnnxPredictor | None]:
+        """The models of the stages that run here; their labels must match, so both are read."""
+        settings = self.settings
+        if not {"fast", "slow"} & set(self.stages):
+            return None, None
+        fast, slow = load_model(settings.fast_model), load_model(settings.slow_model)
+        match_labels(fast.labels, slow.labels)
+        made = [
+            OnnxPredictor(
+                model,
+                clock=self._clock,
+                intra_op_threads=settings.intra_op_threads,
+                providers=settings.providers,
+                max_batch_size=settings.max_batch_size,
+                inference_timeout_ms=settings.inference_timeout_ms,
+            )
+            if name in self.stages
+            else None
+            for name, model in (("fast", fast), ("slow", slow))
+        ]
+        self._predictors = [predictor for predictor in made if predictor is not None]
+        return made[0], made[1]
+
+    async def _wait_for_broker(self) -> None:
+        settings = self.settings
+        until_ms = self._clock.now_ms() + settings.startup_timeout_ms
+        while True:
+            left_ms = max(0.0, until_ms - self._clock.now_ms())
+            try:
+                await wait_for_broker(
+                    self._bootstrap,
+                    self._clock,
+                    min(BROKER_LOOK_MS, left_ms),
+                    security=settings.security(),
+                )
+            except BrokerUnreachable:
+                if left_ms <= BROKER_LOOK_MS:
+                    raise
+                log_event("waiting_for_broker", bootstrap=self._bootstrap, left_ms=int(left_ms))
+            else:
+                return
+            if self.app._should_exit:  # noqa: SLF001 - SIGTERM while nothing runs yet
+                log_event("stopped", message="asked to stop before the broker answered")
+                raise SystemExit(0)
+
+    def _cascade(self, partitions: int) -> Cascade:
+        settings = self.settings
+        return Cascade(
+            names=Names(
+                messages=settings.topic("messages"),
+                deferrals=settings.topic("deferrals"),
+                slow_results=settings.topic("slow-results"),
+                late_results=settings.topic("late-results"),
+                decisions=settings.topic("decisions"),
+                dead_letters=settings.topic("dead-letters"),
+                partitions=partitions,
+            ),
+            exit_policy=ExitPolicy(
+                name=POLICY_NAME,
+                tau=settings.tau,
+                delta_ms=settings.delta_ms,
+                max_age_ms=settings.max_age_ms,
+                deadline_from=settings.deadline_from,
+            ),
+            batch_policy=BatchPolicy(
+                max_batch_size=settings.max_batch_size,
+                max_queue_delay_ms=settings.max_queue_delay_ms,
+            ),
+            join_policy=JoinPolicy(max_pending=settings.max_pending, max_early=settings.max_early),
+            lane_policy=LanePolicy(
+                max_delivery_messages=settings.max_delivery_messages,
+                max_inbox_records=settings.max_inbox_records,
+                delivery_timeout_ms=3 * settings.request_timeout_ms,
+                takeover_timeout_ms=settings.takeover_timeout_ms,
+            ),
+            max_slow_queue=settings.max_slow_queue,
+            max_record_bytes=settings.max_record_bytes,
+        )
+
+    def _make_stages(
+        self, cascade: Cascade, fast: OnnxPredictor | None, slow: OnnxPredictor | None
+    ) -> list[Stage]:
+        client, clock, counts = self._client, self._clock, self._counts
+        if client is None:
+            msg = "The stages are made before the client."
+            raise InvariantBroken(msg)
+        made = []
+        for name, member in self._members.items():
+            if name == "fast" and fast is not None:
+                made.append(cascade.fast(member, fast, client, clock, counts))
+            elif name == "slow" and slow is not None:
+                made.append(
+                    cascade.slow(
+                        member, slow, client, clock, counts, service_ms=dict(slow.service_ms)
+                    )
+                )
+            else:
+                made.append(cascade.join(member, client, clock, counts))
+        return made
+
+    async def _watch(self, stage: Stage) -> None:
+        """Runs a stage; what it cannot mend by itself ends the process."""
+        try:
+            await stage.run()
+        except HunchError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a bug ends the process with a sentence
+            self._fail(InvariantBroken(f"This is a bug in Hunch, please report it: {error!r}."))
+
+    def _fail(self, error: HunchError) -> None:
+        log_event("error", message=str(error), kind=type(error).__name__)
+        self.exit_code = exit_code_of(error)
+        if isinstance(error, ProcessStuck):
+            os._exit(self.exit_code)
+        self.app.exit()
+
+    async def _announce_ready(self) -> None:
+        while not all(stage.is_ready() for stage in self._running):
+            await self._clock.sleep(READY_LOOK_MS)
+        log_event(
+            "ready",
+            stages=self.stages,
+            bootstrap=self._bootstrap,
+            partitions={stage.name: sorted(stage.member.terms) for stage in self._running},
+            models=[predictor.model for predictor in self._predictors],
+            providers=[predictor.providers for predictor in self._predictors],
+            tau=self.settings.tau,
+            delta_ms=self.settings.delta_ms,
+            delivery=self.settings.delivery,
+        )
+
+    async def _drain(self) -> None:
+        log_event("draining", drain_ms=self.settings.drain_ms)
+        await asyncio.gather(*(stage.drain(self.settings.drain_ms) for stage in self._running))
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for predictor in self._predictors:
+            await predictor.stop()
+        if self._client is not None:
+            await self._client.close()
+        if self._embedded is not None:
+            self._embedded.stop()
+
+
+def exit_code_of(error: HunchError) -> int:
+    """2 for settings and models, 3 for the broker, 1 for everything else."""
+    if isinstance(error, ConfigError | ModelError):
+        return 2
+    return 3 if isinstance(error, BrokerError) else 1
+
+
+def run(settings: Settings, stages: Sequence[str]) -> int:
+    """Runs these stages until SIGTERM or SIGINT; the exit code of the process."""
+    configure_logging(SystemClock())
+    service = Service(settings, stages)
+    try:
+        _runner()(service.app.run())
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return service.exit_code
+
+
+def _runner() -> Any:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+def _seat_of(subscriber: Any) -> Any:
+    def seat() -> GroupSeat | None:
+        consumer = subscriber.consumer
+        return None if consumer is None else GroupSeat(consumer)
+
+    return seat
+
+
+async def _never_called(messages: list[Any]) -> None:
+    raise InvariantBroken(f"{len(messages)} messages came through a seat that reads nothing.")
+
+
+def _security(settings: Settings) -> BaseSecurity | None:
+    """The settings' security in FastStream's words."""
+    if settings.security_protocol == "PLAINTEXT":
+        return None
+    arguments = settings.security()
+    context = arguments.get("ssl_context")
+    if settings.security_protocol == "SSL":
+        return BaseSecurity(ssl_context=context)
+    kinds = {
+        "PLAIN": SASLPlaintext,
+        "SCRAM-SHA-256": SASLScram256,
+        "SCRAM-SHA-512": SASLScram512,
+    }
+    return kinds[settings.sasl_mechanism](
+        username=arguments["sasl_plain_username"],
+        password=arguments["sasl_plain_password"],
+        ssl_context=context,
+        use_ssl=context is not None,
+    )
+
+
+def __getattr__(name: str) -> FastStream:
+    """Makes `app` when `faststream run hunch.main:app` asks for it, from hunch.toml and HUNCH_*."""
+    if name != "app":
+        raise AttributeError(name)
+    configure_logging(SystemClock())
+    try:
+        settings = load(None, {}).settings
+        app = Service(settings, settings.stages).app
+    except HunchError as error:
+        log_event("error", message=str(error), kind=type(error).__name__)
+        sys.exit(exit_code_of(error))
+    globals()["app"] = app
+    return app
