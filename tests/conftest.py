@@ -7,9 +7,11 @@ import importlib.util
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import pytest
+from hunch.clock import SystemClock
+from hunch.kafka import topics
 from hunch.kafka.embedded import EmbeddedBroker
 
 from tests import brokers
@@ -107,3 +109,28 @@ def banking77() -> Path:
             "beside the repository."
         )
     return BANKING77.resolve()
+
+
+class FreshTopics(Protocol):
+    """Creates all of Hunch's topics under a prefix of this test's own, and returns the prefix."""
+
+    async def __call__(self, partitions: int = 4, delta_ms: float = 1_000.0) -> str:
+        """Returns when every partition can be written."""
+
+
+@pytest.fixture
+def fresh_topics(kafka_bootstrap: str, topic_prefix: str) -> FreshTopics:
+    """A function that creates all topics on the real broker."""
+
+    async def create(partitions: int = 4, delta_ms: float = 1_000.0) -> str:
+        wanted = topics.TopicPlan(
+            bootstrap=kafka_bootstrap,
+            prefix=topic_prefix,
+            partitions=partitions,
+            delta_ms=delta_ms,
+        )
+        async with topics.TopicAdmin(kafka_bootstrap, SystemClock()) as admin:
+            await topics.apply(wanted, admin)
+        return topic_prefix
+
+    return create
