@@ -17,8 +17,8 @@ CONNECT_MS = 5_000
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[KafkaClient]:
     """A client of the broker that the settings name; raises `BrokerUnreachable` after 5 s."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is raised
     require_address(settings)
+    quiet()
     clock = SystemClock()
     security = settings.security()
     await wait_for_broker(settings.bootstrap, clock, CONNECT_MS, security=security)
@@ -33,6 +33,11 @@ async def connected(settings: Settings) -> AsyncIterator[KafkaClient]:
         yield client
     finally:
         await client.close()
+
+
+def quiet() -> None:
+    """Silences aiokafka's log: what matters to a command is raised."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def require_address(settings: Settings) -> None:

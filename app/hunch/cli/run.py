@@ -48,6 +48,6 @@ def run(
         tau=tau,
         delta_ms=delta_ms,
     )
-    from hunch import main  # noqa: PLC0415  a mistake in the settings needs no models
+    from hunch.main import run as serve  # noqa: PLC0415  a mistake in the settings needs no models
 
-    raise typer.Exit(main.run(found.settings, found.settings.stages))
+    raise typer.Exit(serve(found.settings, found.settings.stages))
