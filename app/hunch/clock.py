@@ -32,9 +32,7 @@ class SystemClock:
 
     def now_ms(self) -> float:
         """Milliseconds since the epoch, clamped to never go backwards."""
-        now_ms = time.time() * 1000.0
-        if now_ms > self._latest_ms:
-            self._latest_ms = now_ms
+        self._latest_ms = max(self._latest_ms, time.time() * 1000.0)
         return self._latest_ms
 
     async def sleep(self, ms: float) -> None:

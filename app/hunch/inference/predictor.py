@@ -46,4 +46,5 @@ class Predictor(Protocol):
         whole batch failed, `ProcessStuck` when the model did not come back in time.
         """
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Lets go of the model."""

@@ -29,20 +29,26 @@ class Record(Protocol):
 class Consumer(Protocol):
     """Reads partitions that it was told to read; belongs to no group."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Connects."""
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Disconnects."""
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Reads these from now on; forgets every position."""
 
-    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Reads from this offset next."""
 
-    def pause(self, *partitions: TopicPartition) -> None: ...
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Reads nothing from these."""
 
-    def resume(self, *partitions: TopicPartition) -> None: ...
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Reads these again, from where it paused."""
 
-    def paused(self) -> set[TopicPartition]: ...
+    def paused(self) -> set[TopicPartition]:
+        """What is paused now."""
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
@@ -57,9 +63,11 @@ class Consumer(Protocol):
 
     async def beginning_offsets(
         self, partitions: list[TopicPartition]
-    ) -> dict[TopicPartition, int]: ...
+    ) -> dict[TopicPartition, int]:
+        """The first offset that each log still holds."""
 
-    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]: ...
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The end that a reader of this isolation can reach in each log."""
 
 
 class Batch(Protocol):
@@ -75,7 +83,8 @@ class Batch(Protocol):
     ) -> object | None:
         """None when the batch is full and the record was not taken (the first always is)."""
 
-    def record_count(self) -> int: ...
+    def record_count(self) -> int:
+        """How many records were taken."""
 
 
 class Acknowledged(Protocol):
@@ -87,11 +96,14 @@ class Acknowledged(Protocol):
 class Producer(Protocol):
     """Writes whole batches to partitions that it is told."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Connects, and gets its producer id."""
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Flushes and disconnects, within a few seconds whatever the broker does."""
 
-    def create_batch(self) -> Any: ...
+    def create_batch(self) -> Any:
+        """An empty `Batch`."""
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
         """Queues the batch; the answer is a future of `RecordMetadata` (offset of the first)."""
@@ -100,9 +112,11 @@ class Producer(Protocol):
 class Client(Protocol):
     """A broker: makes readers and writers, and knows what groups have committed."""
 
-    def consumer(self, isolation: Isolation) -> Consumer: ...
+    def consumer(self, isolation: Isolation) -> Consumer:
+        """A reader, not yet started."""
 
-    def producer(self) -> Producer: ...
+    def producer(self) -> Producer:
+        """A writer that waits for all replicas, not yet started."""
 
     async def committed(
         self, group: str, partitions: Sequence[TopicPartition]
@@ -112,7 +126,8 @@ class Client(Protocol):
         Raises `BrokerError` when a partition stays missing in the answer.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Closes what the client itself has opened."""
 
 
 class GroupConsumer(Protocol):
@@ -121,7 +136,8 @@ class GroupConsumer(Protocol):
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         """Raises aiokafka's errors when the seat was lost."""
 
-    def pause(self, *partitions: TopicPartition) -> None: ...
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Reads nothing from these."""
 
 
 __all__ = [
