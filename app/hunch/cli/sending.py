@@ -134,12 +134,11 @@ class Sender:
 
     async def _send_share(self, partition: int, share: Sequence[Message]) -> None:
         batch = self._producer.create_batch()
-        for message in share:
-            fields = {"timestamp": None, "key": message.key, "value": message.value}
-            if batch.append(**fields) is None:
+        for key, value in share:
+            if batch.append(timestamp=None, key=key, value=value) is None:
                 await self._send_batch(partition, batch)
                 batch = self._producer.create_batch()
-                batch.append(**fields)
+                batch.append(timestamp=None, key=key, value=value)
         await self._send_batch(partition, batch)
 
     async def _send_batch(self, partition: int, batch: Any) -> None:

@@ -13,8 +13,7 @@ from hunch.clock import SystemClock
 from hunch.errors import BrokerUnreachable
 from hunch.kafka import topics
 from hunch.kafka.aio import wait_for_broker
-from hunch.kafka.topic_admin import KafkaTopicAdmin
-from hunch.kafka.topics import PlannedTopic, Problem, Shape
+from hunch.kafka.topics import PlannedTopic, Problem, Shape, TopicAdmin
 from hunch.settings import Settings
 
 MISMATCH = 2
@@ -92,7 +91,7 @@ def verify(
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
-    """Says what is wrong with the topics and how to mend it; exit code 2 where they do not serve."""
+    """Says what is wrong with the topics and how to mend it, with exit code 2."""
     settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
     found = asyncio.run(_verify(settings))
     if as_json:
@@ -105,12 +104,12 @@ def verify(
 
 
 @asynccontextmanager
-async def _administered(settings: Settings) -> AsyncIterator[KafkaTopicAdmin]:
+async def _administered(settings: Settings) -> AsyncIterator[TopicAdmin]:
     require_address(settings)
     quiet()
     clock, security = SystemClock(), settings.security()
     await wait_for_broker(settings.bootstrap, clock, CONNECT_MS, security=security)
-    async with KafkaTopicAdmin(settings.bootstrap, clock, security=security) as admin:
+    async with TopicAdmin(settings.bootstrap, clock, security=security) as admin:
         yield admin
 
 
