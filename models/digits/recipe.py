@@ -2,7 +2,8 @@
 
 Data: scikit-learn's copy of the UCI handwritten digits, 1,797 images of 8 x 8 pixels from 0 to 16.
 One half is `test.jsonl`; it is only ever used for the accuracies that `model.json` names. Of the
-other half three quarters train, and one quarter, `valid.jsonl`, sets the temperatures.
+other half three quarters train; one quarter, `valid.jsonl`, sets the temperatures, and how strongly
+the logistic regression is regularised.
 
     digits-fast   logistic regression
     digits-slow   a committee of five small convolutional nets, their logits averaged; each learns
@@ -19,15 +20,16 @@ it reached 0.9933, 0.9956 and 0.9978 there, digits-fast 0.9577, 0.9522 and 0.973
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
+from nets import Constants, Floats, member, trained
 from numpy.typing import NDArray
-from onnx import TensorProto, checker, helper, numpy_helper, save
-from scipy.optimize import minimize_scalar
+from onnx import NodeProto, TensorProto, checker, helper, numpy_helper, save
+from scipy.optimize import minimize_scalar  # type: ignore[import-untyped,unused-ignore]
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -35,16 +37,6 @@ from sklearn.model_selection import train_test_split
 MODELS = Path(__file__).resolve().parents[1]
 SEED = 0
 MEMBERS = 5
-EPOCHS = 150
-BATCH = 32
-LEARNING_RATE = 2e-3
-DROPOUT = 0.4
-CHANNELS = (24, 48)
-HIDDEN = 96
-"""The size of each net: two 3 x 3 convolutions, one maximum pool, one hidden layer."""
-
-Floats = NDArray[np.float32]
-Weights = list[Floats]
 
 
 class Half(NamedTuple):
@@ -71,101 +63,7 @@ def split() -> tuple[Half, Half, Half]:
     return part(train), part(valid), part(test)
 
 
-def warped(images: Floats, rng: np.random.Generator) -> Floats:
-    """Images [n, 8, 8], each through its own small affine map, with a zero border."""
-    n = len(images)
-    turn, shear = rng.uniform(-0.2, 0.2, n), rng.uniform(-0.15, 0.15, n)
-    scale = rng.uniform(0.88, 1.12, (n, 2))
-    shift = rng.uniform(-1.0, 1.0, (n, 2))
-    cos, sin = np.cos(turn), np.sin(turn)
-    maps = (
-        np.stack([np.stack([cos, -sin + shear], -1), np.stack([sin, cos], -1)], 1) / scale[:, None]
-    )
-    grid = np.stack(np.mgrid[0:8, 0:8], -1).reshape(64, 2) - 3.5
-    at = np.einsum("nij,pj->npi", maps, grid) + 3.5 + shift[:, None]
-    at = np.clip(at, -1.0, 7.999)
-    low = np.floor(at).astype(int)
-    part = (at - low).astype(np.float32)
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    row, column, who = low[..., 0] + 1, low[..., 1] + 1, np.arange(n)[:, None]
-    down, right = part[..., 0], part[..., 1]
-    top = padded[who, row, column] * (1 - right) + padded[who, row, column + 1] * right
-    bottom = padded[who, row + 1, column] * (1 - right) + padded[who, row + 1, column + 1] * right
-    return (top * (1 - down) + bottom * down).reshape(n, 8, 8).astype(np.float32)
-
-
-def patches(x: Floats) -> Floats:
-    """The 3 x 3 neighbourhoods of [n, 8, 8, c] as rows [n * 64, 9 * c], with a zero border."""
-    n, _, _, c = x.shape
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    parts = [padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
-    return np.concatenate(parts, axis=-1).reshape(n * 64, 9 * c)
-
-
-def fresh(rng: np.random.Generator) -> Weights:
-    """Weights by He's rule and zero biases: two convolutions [9 * in, out], two dense layers."""
-    first, second = CHANNELS
-    shapes = [(9, first), (9 * first, second), (16 * second, HIDDEN), (HIDDEN, 10)]
-    drawn = [(rng.normal(0, np.sqrt(2 / s[0]), s), np.zeros(s[1])) for s in shapes]
-    return [part.astype(np.float32) for pair in drawn for part in pair]
-
-
-def gradients(w: Weights, images: Floats, digits: NDArray[np.int64], keep: Floats) -> Weights:
-    """Of the cross-entropy with smoothed labels; `keep` is the dropout mask [n, HIDDEN]."""
-    n, (first, second) = len(images), CHANNELS
-    p1 = patches(images[..., None])
-    a1 = np.maximum(p1 @ w[0] + w[1], 0)
-    p2 = patches(a1.reshape(n, 8, 8, first))
-    a2 = np.maximum(p2 @ w[2] + w[3], 0)
-    cells = a2.reshape(n, 4, 2, 4, 2, second).transpose(0, 1, 3, 5, 2, 4).reshape(n, 16 * second, 4)
-    pooled = cells.max(-1)
-    hidden = np.maximum(pooled @ w[4] + w[5], 0)
-    dropped = hidden * keep
-    logits = dropped @ w[6] + w[7]
-
-    e = np.exp(logits - logits.max(1, keepdims=True))
-    d = (e / e.sum(1, keepdims=True) - (0.95 * np.eye(10, dtype=np.float32)[digits] + 0.005)) / n
-    d_hidden = (d @ w[6].T) * keep * (hidden > 0)
-    d_cells = np.zeros_like(cells)
-    np.put_along_axis(d_cells, cells.argmax(-1)[..., None], (d_hidden @ w[4].T)[..., None], -1)
-    d2 = d_cells.reshape(n, 4, 4, second, 2, 2).transpose(0, 1, 4, 2, 5, 3).reshape(n * 64, second)
-    d2 = d2 * (a2 > 0)
-    flipped = w[2].reshape(9, first, second)[::-1].transpose(0, 2, 1).reshape(9 * second, first)
-    d1 = (patches(d2.reshape(n, 8, 8, second)) @ flipped) * (a1 > 0)
-    pairs = [(p1, d1), (p2, d2), (pooled, d_hidden), (dropped, d)]
-    return [part for x, dy in pairs for part in (x.T @ dy, dy.sum(0))]
-
-
-def trained(half: Half, rng: np.random.Generator) -> Weights:
-    """One net, by Adam with a step size that falls to zero along a cosine."""
-    w = fresh(rng)
-    mean, square = [np.zeros_like(p) for p in w], [np.zeros_like(p) for p in w]
-    images = half.pixels.reshape(-1, 8, 8) / 16
-    steps = EPOCHS * -(-len(images) // BATCH)
-    for step, (batch, shown) in enumerate(epochs(images, rng), start=1):
-        rate = LEARNING_RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
-        kept = rng.random((len(batch), HIDDEN)) >= DROPOUT
-        keep = (kept / (1 - DROPOUT)).astype(np.float32)
-        for p, g, m, v in zip(
-            w, gradients(w, shown, half.digits[batch], keep), mean, square, strict=True
-        ):
-            m[...] += 0.1 * (g - m)
-            v[...] += 0.001 * (g * g - v)
-            p[...] -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    return w
-
-
-def epochs(images: Floats, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """Batches of rows and their images, warped and shuffled anew in each epoch."""
-    for _ in range(EPOCHS):
-        shown = warped(images, rng)
-        order = rng.permutation(len(images))
-        for start in range(0, len(images), BATCH):
-            batch = order[start : start + BATCH]
-            yield batch, shown[batch]
-
-
-def write_graph(name: str, nodes: list[object], constants: dict[str, NDArray[np.generic]]) -> Path:
+def write_graph(name: str, nodes: Sequence[NodeProto], constants: Constants) -> Path:
     """A model from `pixels` [N, 64] to `logits` [N, 10] as models/NAME/1/model.onnx."""
     graph = helper.make_graph(
         nodes,
@@ -203,9 +101,8 @@ def write_fast(train: Half, valid: Half) -> Path:
 
 def write_slow(train: Half) -> Path:
     """The committee: every net sees the same image, and their logits are averaged."""
-    first, second = CHANNELS
-    constants: dict[str, NDArray[np.generic]] = {
-        "scale": np.float32(1 / 16).reshape(()),
+    constants: Constants = {
+        "scale": np.array(1 / 16, np.float32),
         "image": np.array([-1, 1, 8, 8]),
     }
     nodes = [
@@ -213,36 +110,11 @@ def write_slow(train: Half) -> Path:
         helper.make_node("Reshape", ["scaled", "image"], ["x"]),
     ]
     for i in range(MEMBERS):
-        w = trained(train, np.random.default_rng([SEED, i]))
-        constants |= {
-            f"w1_{i}": w[0].reshape(3, 3, 1, first).transpose(3, 2, 0, 1).copy(),
-            f"b1_{i}": w[1],
-            f"w2_{i}": w[2].reshape(3, 3, first, second).transpose(3, 2, 0, 1).copy(),
-            f"b2_{i}": w[3],
-            # The nets flatten cells before channels, ONNX channels before cells.
-            f"w3_{i}": w[4]
-            .reshape(16, second, HIDDEN)
-            .transpose(1, 0, 2)
-            .reshape(-1, HIDDEN)
-            .copy(),
-            f"b3_{i}": w[5],
-            f"w4_{i}": w[6],
-            f"b4_{i}": w[7],
-        }
-        pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
-        nodes += [
-            helper.make_node("Conv", ["x", f"w1_{i}", f"b1_{i}"], [f"c1_{i}"], **pads),
-            helper.make_node("Relu", [f"c1_{i}"], [f"a1_{i}"]),
-            helper.make_node("Conv", [f"a1_{i}", f"w2_{i}", f"b2_{i}"], [f"c2_{i}"], **pads),
-            helper.make_node("Relu", [f"c2_{i}"], [f"a2_{i}"]),
-            helper.make_node(
-                "MaxPool", [f"a2_{i}"], [f"m_{i}"], kernel_shape=[2, 2], strides=[2, 2]
-            ),
-            helper.make_node("Flatten", [f"m_{i}"], [f"f_{i}"]),
-            helper.make_node("Gemm", [f"f_{i}", f"w3_{i}", f"b3_{i}"], [f"h_{i}"]),
-            helper.make_node("Relu", [f"h_{i}"], [f"r_{i}"]),
-            helper.make_node("Gemm", [f"r_{i}", f"w4_{i}", f"b4_{i}"], [f"l_{i}"]),
-        ]
+        more, weights = member(
+            i, trained(train.pixels, train.digits, np.random.default_rng([SEED, i]))
+        )
+        nodes += more
+        constants |= weights
         print(f"digits-slow: net {i + 1} of {MEMBERS} is trained", flush=True)
     nodes.append(helper.make_node("Mean", [f"l_{i}" for i in range(MEMBERS)], ["logits"]))
     return write_graph("digits-slow", nodes, constants)
