@@ -21,9 +21,14 @@ A message is one sentence for the person who has to act: what is wrong, and what
 class HunchError(Exception):
     """The root: its text is shown to people, never with a stack trace."""
 
+    exit_code = 1
+    """What a process that ends by this error returns."""
+
 
 class ConfigError(HunchError):
     """A setting, file or argument is wrong; nothing was started."""
+
+    exit_code = 2
 
 
 class TopicMismatch(ConfigError):
@@ -32,6 +37,8 @@ class TopicMismatch(ConfigError):
 
 class ModelError(HunchError):
     """A model cannot be used."""
+
+    exit_code = 2
 
 
 class ModelNotFound(ModelError):
@@ -52,6 +59,8 @@ class WireError(HunchError):
 
 class BrokerError(HunchError):
     """The broker refused or did not answer in time."""
+
+    exit_code = 3
 
 
 class BrokerUnreachable(BrokerError):

@@ -10,39 +10,28 @@ subscribers sit in the groups, pause everything and never handle a message; lane
 
 import asyncio
 import contextlib
-import os
 import platform
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from faststream import AckPolicy, FastStream
-from faststream.kafka import KafkaBroker
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from faststream import FastStream
 
 from hunch import __version__
 from hunch.clock import SystemClock
 from hunch.core.batching import BatchPolicy
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
-from hunch.errors import (
-    BrokerError,
-    BrokerUnreachable,
-    ConfigError,
-    HunchError,
-    InvariantBroken,
-    ModelError,
-    ProcessStuck,
-)
+from hunch.errors import BrokerUnreachable, HunchError, InvariantBroken
 from hunch.inference.onnx import OnnxPredictor
 from hunch.inference.repository import load as load_model
 from hunch.inference.repository import match_labels
 from hunch.kafka import embedded
-from hunch.kafka.aio import GroupSeat, KafkaClient, wait_for_broker
+from hunch.kafka.aio import KafkaClient, wait_for_broker
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
+from hunch.kafka.seats import seated
 from hunch.kafka.topics import ensure_embedded, require_verified
 from hunch.settings import Settings, load
 from hunch.stages.cascade import Cascade
@@ -73,40 +62,19 @@ class Service:
             self._embedded = embedded.EmbeddedBroker()
             self._embedded.start()
             self._bootstrap = self._embedded.bootstrap
+        self._fetch_max_wait_ms = embedded.FETCH_MAX_WAIT_MS if self._embedded else 20
         self._members = {name: self._member(name) for name in self.stages}
         self.app = FastStream(
-            self._seats(), logger=None, lifespan=self._lifespan, on_shutdown=[self._drain]
-        )
-
-    # -- the seats
-
-    def _seats(self) -> KafkaBroker:
-        settings, is_embedded = self.settings, self._embedded is not None
-        broker = KafkaBroker(
-            self._bootstrap,
-            security=_security(settings),
+            seated(
+                self._members.values(),
+                self._bootstrap,
+                security=settings.security(),
+                fetch_max_wait_ms=self._fetch_max_wait_ms,
+            ),
             logger=None,
-            allow_auto_create_topics=False,
+            lifespan=self._lifespan,
+            on_shutdown=[self._drain],
         )
-        for name, member in self._members.items():
-            subscriber = broker.subscriber(
-                member.topic,
-                group_id=member.group,
-                batch=True,
-                batch_timeout_ms=200,
-                ack_policy=AckPolicy.MANUAL,
-                auto_offset_reset="earliest",
-                listener=member,
-                session_timeout_ms=int(member.policy.session_timeout_ms),
-                heartbeat_interval_ms=int(member.policy.heartbeat_interval_ms),
-                partition_assignment_strategy=(StickyPartitionAssignor,),
-                fetch_max_wait_ms=embedded.FETCH_MAX_WAIT_MS if is_embedded else 500,
-                title=f"{name} stage",
-                description=f"The seat of the {name} stage in its group; it only owns partitions.",
-            )
-            subscriber(_never_called)
-            member.attach(_seat_of(subscriber))
-        return broker
 
     def _member(self, name: str) -> Member:
         settings = self.settings
@@ -167,7 +135,7 @@ class Service:
             self._bootstrap,
             self._clock,
             security=security,
-            fetch_max_wait_ms=embedded.FETCH_MAX_WAIT_MS if self._embedded else 20,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
             request_timeout_ms=settings.request_timeout_ms,
         )
         if self._embedded is not None:
@@ -292,9 +260,7 @@ class Service:
 
     def _fail(self, error: HunchError) -> None:
         log_event("error", message=str(error), kind=type(error).__name__)
-        self.exit_code = exit_code_of(error)
-        if isinstance(error, ProcessStuck):
-            os._exit(self.exit_code)
+        self.exit_code = error.exit_code
         self.app.exit()
 
     async def _announce_ready(self) -> None:
@@ -328,13 +294,6 @@ class Service:
             self._embedded.stop()
 
 
-def exit_code_of(error: HunchError) -> int:
-    """2 for settings and models, 3 for the broker, 1 for everything else."""
-    if isinstance(error, ConfigError | ModelError):
-        return 2
-    return 3 if isinstance(error, BrokerError) else 1
-
-
 def run(settings: Settings, stages: Sequence[str]) -> int:
     """Runs these stages until SIGTERM or SIGINT; the exit code of the process."""
     configure_logging(SystemClock())
@@ -354,39 +313,6 @@ def _runner() -> Any:
     return uvloop.run
 
 
-def _seat_of(subscriber: Any) -> Any:
-    def seat() -> GroupSeat | None:
-        consumer = subscriber.consumer
-        return None if consumer is None else GroupSeat(consumer)
-
-    return seat
-
-
-async def _never_called(messages: list[Any]) -> None:
-    raise InvariantBroken(f"{len(messages)} messages came through a seat that reads nothing.")
-
-
-def _security(settings: Settings) -> BaseSecurity | None:
-    """The settings' security in FastStream's words."""
-    if settings.security_protocol == "PLAINTEXT":
-        return None
-    arguments = settings.security()
-    context = arguments.get("ssl_context")
-    if settings.security_protocol == "SSL":
-        return BaseSecurity(ssl_context=context)
-    kinds = {
-        "PLAIN": SASLPlaintext,
-        "SCRAM-SHA-256": SASLScram256,
-        "SCRAM-SHA-512": SASLScram512,
-    }
-    return kinds[settings.sasl_mechanism](
-        username=arguments["sasl_plain_username"],
-        password=arguments["sasl_plain_password"],
-        ssl_context=context,
-        use_ssl=context is not None,
-    )
-
-
 def __getattr__(name: str) -> FastStream:
     """Makes `app` when `faststream run hunch.main:app` asks for it, from hunch.toml and HUNCH_*."""
     if name != "app":
@@ -397,6 +323,6 @@ def __getattr__(name: str) -> FastStream:
         app = Service(settings, settings.stages).app
     except HunchError as error:
         log_event("error", message=str(error), kind=type(error).__name__)
-        sys.exit(exit_code_of(error))
+        sys.exit(error.exit_code)
     globals()["app"] = app
     return app

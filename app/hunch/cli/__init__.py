@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from hunch import __version__
-from hunch.errors import BrokerError, ConfigError, HunchError, ModelError
+from hunch.errors import HunchError
 
 COMMANDS = ("run", "send", "tail", "topics", "config", "init")
 ClickError: Any = typer.BadParameter.__mro__[2]
@@ -88,11 +88,9 @@ def _code() -> int:
 def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, ClickError):
         return " ".join(error.format_message().split()), 2
-    if isinstance(error, ConfigError | ModelError):
-        return str(error), 2
-    if isinstance(error, BrokerError):
-        return str(error), 3
-    if isinstance(error, HunchError | OSError):
+    if isinstance(error, HunchError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
         return str(error), 1
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}, line {where.lineno}"

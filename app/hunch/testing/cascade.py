@@ -46,6 +46,8 @@ class Running:
 
     async def freeze(self) -> None:
         """Stops working without the group knowing."""
+        if self.task.done():
+            return
         self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
@@ -111,6 +113,10 @@ class MemoryCascade:
     ) -> None:
         for running in self._running:
             await running.freeze()
+
+    def replace_slow(self, slow: Predictor) -> None:
+        """Takes another slow model for stages started from now on (one on this clock, say)."""
+        self._slow = slow
 
     async def start(self, *stages: str) -> list[Running]:
         """Starts these stages (all three by default), each in its group; they are ready then."""
