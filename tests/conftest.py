@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import pytest
+from tests import brokers
+
 from hunch.clock import SystemClock
 from hunch.kafka import topics
 from hunch.kafka.embedded import EmbeddedBroker
-
-from tests import brokers
 
 LACKING: dict[str, int] = {}
 """What this machine lacks, as a sentence, and how many tests were skipped for it."""

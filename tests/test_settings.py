@@ -5,9 +5,10 @@ import ssl
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from hunch.errors import ConfigError
 from hunch.settings import LOGICAL_TOPICS, MASK, Settings, load
-from pydantic import ValidationError
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import logging
 from typing import get_args
 
 import pytest
+
 from hunch import telemetry
 from hunch.telemetry import CountName, Counts, EventName, configure_logging, log_event
 from hunch.testing import ManualClock

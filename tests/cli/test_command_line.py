@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from hunch import __version__
 from hunch.cli.init import as_toml
 from hunch.settings import LOGICAL_TOPICS, Settings

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from hunch.cli.lines import as_json, as_text
 from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
 from hunch.kafka.codec import (

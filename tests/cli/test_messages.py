@@ -1,6 +1,7 @@
 """Lines of a file become messages: what is kept, what is refused."""
 
 import pytest
+
 from hunch.cli.messages import BadLine, Message, messages
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from hunch.settings import LOGICAL_TOPICS
 
 

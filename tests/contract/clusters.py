@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
+
 from hunch.clock import Clock, SystemClock
 from hunch.kafka.aio import GroupSeat, KafkaClient
 from hunch.kafka.client import Client, GroupConsumer, Header

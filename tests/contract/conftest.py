@@ -1,7 +1,6 @@
 """The `cluster` fixture: every contract test runs once for each broker, named in its id."""
 
 import pytest
-
 from tests.contract.clusters import Cluster, EmbeddedCluster, KafkaCluster, MemoryCluster
 
 

@@ -3,7 +3,6 @@
 import pytest
 from aiokafka.errors import CommitFailedError, OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-
 from tests.contract.clusters import Notes
 
 

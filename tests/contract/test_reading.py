@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
-
 from tests.contract.clusters import HEADERS
 
 

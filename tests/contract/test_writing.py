@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from aiokafka.errors import ProducerClosed
 from aiokafka.structs import TopicPartition
-
 from tests.contract.clusters import HEADERS, MAX_BATCH_BYTES
 
 

@@ -1,8 +1,9 @@
 """The batcher's laws: bounded, in deadline order, nothing expired, nothing lost."""
 
-from hunch.core.batching import BatchPolicy, BatchState, ServiceTimes
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hunch.core.batching import BatchPolicy, BatchState, ServiceTimes
 
 arrivals = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 100)), max_size=60)
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hunch.core.confidence import max_probability
 from hunch.core.exiting import ExitPolicy, asked_deadline_ms
 from hunch.errors import ConfigError
-from hypothesis import given
-from hypothesis import strategies as st
 
 scores = st.lists(st.floats(0.0, 1.0), max_size=50).map(np.array)
 tau = st.floats(0.0, 1.0)

@@ -1,11 +1,12 @@
 """The joiner's laws: one verdict a deferral, on time, through any order, crash and takeover."""
 
 import pytest
-from hunch.core.envelope import Answer, Path, Reason, SlowResult
-from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from hunch.core.envelope import Answer, Path, Reason, SlowResult
+from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
 
 START = Positions(
     lowest_undecided=0, first_early=0, deferrals_read=0, results_read=0, decisions_mark=0

@@ -1,8 +1,9 @@
 """The contiguous prefix: never past anything unfinished, and all of it in the end."""
 
-from hunch.core.offsets import ContiguousPrefix
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hunch.core.offsets import ContiguousPrefix
 
 
 @given(st.lists(st.integers(0, 1_000), unique=True, min_size=1).map(sorted), st.data())

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from tests.brokers import is_alive, wait_until_gone
+
 from hunch.errors import BrokerError
 from hunch.kafka import embedded
-
-from tests.brokers import is_alive, wait_until_gone
 
 PARENT = """
 import os, sys

@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-from hunch.clock import SystemClock
-from hunch.inference import repository
-from hunch.inference.onnx import OnnxPredictor
 from onnx import TensorProto, helper, numpy_helper, save
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+
+from hunch.clock import SystemClock
+from hunch.inference import repository
+from hunch.inference.onnx import OnnxPredictor
 
 WORDS = ["[PAD]", "[UNK]", "one", "two", "three", "four"]
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from hunch.inference import repository
-
 from tests.inference import graphs
+
+from hunch.inference import repository
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+
 from hunch.bundled import bundled
 from hunch.clock import SystemClock
 from hunch.inference import repository

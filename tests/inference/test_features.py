@@ -6,10 +6,11 @@ import math
 import numpy as np
 import orjson
 import pytest
-from hunch.errors import WireError
-from hunch.inference.features import JsonDecoder, Tensor, TensorFeatures
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hunch.errors import WireError
+from hunch.inference.features import JsonDecoder, Tensor, TensorFeatures
 
 PAIR = Tensor("x", "x", np.dtype(np.float32), (2,))
 ONE = Tensor("x", "x", np.dtype(np.float32), ())

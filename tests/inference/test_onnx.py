@@ -5,14 +5,14 @@ import threading
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
+from tests.inference import graphs
+
 from hunch.core.envelope import Reason
 from hunch.errors import InferenceFailed, InvariantBroken, ModelError, ProcessStuck
 from hunch.inference.features import JsonDecoder
 from hunch.inference.session import CUDA, has_cuda
 from hunch.testing import ManualClock
-from onnx import TensorProto, helper
-
-from tests.inference import graphs
 
 
 @pytest.fixture

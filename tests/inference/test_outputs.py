@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hunch.errors import ModelError
-from hunch.inference.outputs import as_scores, calibrated
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from hunch.errors import ModelError
+from hunch.inference.outputs import as_scores, calibrated
 
 shapes = st.tuples(st.integers(1, 5), st.integers(2, 6))
 logits = shapes.flatmap(

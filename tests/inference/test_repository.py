@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from tests.inference import graphs
+
 from hunch.errors import ChecksumMismatch, ModelError, ModelNotFound
 from hunch.inference import repository
-
-from tests.inference import graphs
 
 
 def test_highest_version_is_taken(tmp_path):

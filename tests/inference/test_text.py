@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from hunch.errors import ModelError
-from hunch.inference.text import ROWS_A_RUN, TextFeatures, read_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.inference import graphs
 from tokenizers import Tokenizer
 
-from tests.inference import graphs
+from hunch.errors import ModelError
+from hunch.inference.text import ROWS_A_RUN, TextFeatures, read_tokenizer
 
 texts = st.lists(st.lists(st.sampled_from(graphs.WORDS[2:]), min_size=1, max_size=9), max_size=20)
 

@@ -1,6 +1,7 @@
 """A manual clock and an in-memory log on it."""
 
 import pytest
+
 from hunch.testing import ManualClock, MemoryLog
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 
-from hunch.testing import ManualClock
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hunch.testing import ManualClock
 
 MOMENTS = st.floats(min_value=0.001, max_value=1_000, allow_nan=False)
 

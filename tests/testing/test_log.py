@@ -9,9 +9,9 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import TopicPartition
-from hunch.testing import ManualClock, MemoryLog
-
 from tests.testing.parties import T0, T1, numbers, reading, send
+
+from hunch.testing import ManualClock, MemoryLog
 
 
 async def test_append_and_records_bypass_clients(log, clock):

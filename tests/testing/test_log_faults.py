@@ -9,9 +9,9 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from aiokafka.structs import OffsetAndMetadata
-from hunch.errors import BrokerError
-
 from tests.testing.parties import T0, Notes, numbers, reading, send
+
+from hunch.errors import BrokerError
 
 
 async def test_a_failed_produce_writes_nothing(log):

@@ -5,9 +5,9 @@ from aiokafka.errors import (
     CommitFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from hunch.testing.group import sticky
-
 from tests.testing.parties import T0, Notes
+
+from hunch.testing.group import sticky
 
 
 async def test_a_rebalance_on_demand_gives_back_the_same(log):

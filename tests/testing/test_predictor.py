@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+
 from hunch.errors import InferenceFailed
 from hunch.testing import ManualClock, StubPredictor
 
