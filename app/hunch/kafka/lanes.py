@@ -50,10 +50,12 @@ class Lanes:
     async def run(self) -> None:
         """Keeps the lanes as the member says; raises what no new takeover can mend."""
         member, clock = self._harbour.member, self._harbour.clock
-        while not self._is_draining:
+        while True:
             with contextlib.suppress(TimeoutError):
                 await clock.wait_for(member.changed.wait(), LOOK_EVERY_MS)
             member.changed.clear()
+            if self._is_draining:
+                return
             for partition in list(self._open):
                 self._close_ended(partition)
             if member.is_settled:

@@ -26,8 +26,8 @@ async def read_back(
     if not wanted:
         return found
     consumer = client.consumer("read_committed")
-    await consumer.start()
     try:
+        await consumer.start()
         first = await consumer.beginning_offsets(list(wanted))
         consumer.assign(list(wanted))
         for tp, (start, _) in wanted.items():

@@ -63,8 +63,8 @@ class Stage:
 
     async def run(self) -> None:
         """Works until cancelled; raises what no new takeover can mend."""
-        await self._reader.start()
         try:
+            await self._reader.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._reader.run(), name=f"{self.name}-reader")
                 group.create_task(self.member.run(), name=f"{self.name}-member")
