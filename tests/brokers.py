@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,11 +102,16 @@ def is_alive(pid: int) -> bool:
     return shown.stdout.strip()[:1] not in {"", "Z"}
 
 
-def wait_until_gone(pid: int, timeout_s: float) -> bool:
-    """Waits for the end of a process that is not our child; says whether it came in time."""
+def comes_true(claim: Callable[[], bool], timeout_s: float) -> bool:
+    """Waits until a claim about other processes is true; says whether that came in time."""
     until = time.monotonic() + timeout_s
-    while is_alive(pid):
+    while not claim():
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
     return True
+
+
+def wait_until_gone(pid: int, timeout_s: float) -> bool:
+    """Waits for the end of a process that is not our child; says whether it came in time."""
+    return comes_true(lambda: not is_alive(pid), timeout_s)

@@ -55,7 +55,7 @@ fetch_jars() {
   echo "Fetching Kafka $version into $jars (45 MB, once)." >&2
   mkdir -p "$cache"
   local fill
-  fill=$(mktemp -d "$jars.XXXXXX")
+  fill=$(mktemp -d "$cache/filling.XXXXXX")
   # shellcheck disable=SC2064  # the folder is known here and not when the trap runs
   trap "rm -rf '$fill'" EXIT
   mvn -q -B -Dstyle.color=never -f "$pom" dependency:copy-dependencies \
@@ -63,12 +63,15 @@ fetch_jars() {
     refuse 1 "Maven could not fetch Kafka's jars; the lines above say why."
   cp "$pom" "$fill/pom.xml"
   contents "$fill" >"$fill/contents"
-  if ! is_filled 2>/dev/null; then
-    if [ -e "$jars" ]; then mv "$jars" "$fill/broken"; fi
-    # Another start may be first by a hair: then this lands inside its folder, and goes again.
-    mv "$fill" "$jars"
-    rm -rf "$jars/broken" "${jars:?}/$(basename "$fill")"
-  fi
+  # File by file, each at once, the list last: another start may do the same at this moment.
+  mkdir -p "$jars"
+  local jar
+  for jar in "$jars"/*.jar; do
+    if [ ! -e "$fill/${jar##*/}" ]; then rm -f "$jar"; fi
+  done
+  mv -f "$fill"/*.jar "$jars"
+  mv -f "$fill/pom.xml" "$jars"
+  mv -f "$fill/contents" "$jars"
   rm -rf "$fill"
   trap - EXIT
 }
@@ -120,6 +123,8 @@ transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 auto.create.topics.enable=false
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
 num.network.threads=2
 num.io.threads=2
 P

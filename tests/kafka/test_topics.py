@@ -3,6 +3,7 @@
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from hunch.clock import SystemClock
 from hunch.errors import BrokerError, TopicMismatch
 from hunch.kafka import topics
@@ -94,29 +95,32 @@ async def test_wrong_shapes_are_refused_with_sentences(kafka_bootstrap, topic_pr
     await topics.apply(wanted, admin)
     found = [problem.sentence for problem in await topics.verify(wanted, admin)]
 
-    configs = f"run `kafka-configs.sh --bootstrap-server {kafka_bootstrap} --alter --entity-type"
+    to, own = f"--bootstrap-server {kafka_bootstrap} --alter", topic_prefix
+    configs = f"kafka-configs.sh {to} --entity-type topics --entity-name {own}deferrals"
     expected = [
         (
-            f"{topic_prefix}deferrals has 2 partitions and needs 3, as many as {topic_prefix}messages: "
-            f"stop all stages and run `kafka-topics.sh --bootstrap-server {kafka_bootstrap} --alter "
-            f"--topic {topic_prefix}deferrals --partitions 3`."
+            f"deferrals has 2 partitions and needs 3, as many as {own}messages: stop all stages "
+            f"and run `kafka-topics.sh {to} --topic {own}deferrals --partitions 3`."
         ),
         (
-            f"{topic_prefix}deferrals keeps records for 1 h and must keep them for 1 d (Δ and one day):"
-            f" {configs} topics --entity-name {topic_prefix}deferrals --add-config "
-            "retention.ms=86400000`."
+            "deferrals keeps records for 1 h and must keep them for 1 d (Δ and one day): run "
+            f"`{configs} --add-config retention.ms=86400000`."
         ),
-        f"{topic_prefix}deferrals takes 1048588 bytes a batch and must take 1114124, 64 KiB more",
-        f"{topic_prefix}slow-results takes 1048588 bytes",
         (
-            f"{topic_prefix}decisions has 3 partitions and needs 6, twice as many as "
-            f"{topic_prefix}messages: give it another name under [topics] in hunch.toml"
+            "deferrals takes 1048588 bytes a batch and must take 1114124, 64 KiB more than "
+            f"{own}messages: run `{configs} --add-config max.message.bytes=1114124`."
         ),
-        f"{topic_prefix}decisions is compacted, which drops records that have the same key",
-        f"{topic_prefix}decisions takes 1048588 bytes",
-        f"{topic_prefix}slow-results has retention.bytes set",
+        "slow-results takes 1048588 bytes",
+        (
+            f"decisions has 3 partitions and needs 6, twice as many as {own}messages: give it "
+            f'another name under [topics] in hunch.toml, as in decisions = "{own}decisions-6", '
+            "and run `hunch topics apply`."
+        ),
+        "decisions is compacted, which drops records that have the same key",
+        "decisions takes 1048588 bytes",
+        "slow-results has retention.bytes set",
     ]
-    starts = [f"Topic {start}" for start in expected]
+    starts = [f"Topic {own}{start}" for start in expected]
 
     assert starts == [text[: len(start)] for text, start in zip(found, starts, strict=True)]
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
 
 from hunch.clock import Clock
 from hunch.errors import BrokerError
@@ -61,12 +61,18 @@ class TopicAdmin:
         return {topic["topic"]: len(topic["partitions"]) for topic in await self._described()}
 
     async def configs(self, names: Sequence[str]) -> Mapping[str, Mapping[str, str]] | None:
-        """The configuration in force, broker defaults included."""
+        """The configuration in force, broker defaults included; None from the embedded broker."""
         if not names:
             return {}
         asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         found: dict[str, dict[str, str]] = {}
-        for response in await self._answer(self._admin.describe_configs(asked)):
+        try:
+            responses = await self._answer(self._admin.describe_configs(asked))
+        except BrokerError as error:
+            if isinstance(error.__cause__, IncompatibleBrokerVersion):
+                return None
+            raise
+        for response in responses:
             for code, message, _, name, entries in response.resources:
                 if code != 0:
                     msg = (
@@ -87,7 +93,14 @@ class TopicAdmin:
         ]
         for topic in wanted:
             topic.replication_factor = BROKERS_OWN  # its constructor refuses what brokers take
-        response = await self._answer(self._admin.create_topics(wanted))
+        try:
+            response = await self._answer(self._admin.create_topics(wanted))
+        except AttributeError as error:  # what aiokafka makes of a cluster without a controller
+            msg = (
+                f"The broker at {self._bootstrap} creates no topics, because it has no controller: "
+                "wait for one, or leave an embedded broker to the command that started it."
+            )
+            raise BrokerError(msg) from error
         for name, code, *message in response.topic_errors:
             if code not in {0, TopicAlreadyExistsError.errno}:
                 why = (message and message[0]) or for_code(code).__name__

@@ -1,0 +1,57 @@
+# Hunch from a bare machine: needs Python 3.11, 3.12 or 3.13 and make; `make test` uses a real Kafka
+# where there are Java 17 and Maven. Everything is installed into .venv, outside nothing changes but
+# the caches of pip and of Kafka's jars.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
+TESTS := $(VENV)/.tests
+LINTS := $(VENV)/.lints
+SOURCES := app tests $(wildcard bench models)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format kafka clean
+
+help: ## says what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(RUNS) ## streams the bundled digits through the whole cascade (no Kafka, no Java needed)
+	@$(BIN)/hunch demo
+
+test: $(TESTS) ## runs all tests; ARGS='-k lanes' for some of them
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(LINTS) ## ruff and mypy
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+
+format: $(LINTS) ## puts the code into shape
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+kafka: ## a real Kafka in the foreground, until Ctrl-C; PORT=9092 for a fixed port
+	@deploy/local-kafka/kafka.sh $(if $(PORT),--port $(PORT))
+
+clean: ## removes what was installed and built here
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(RUNS): pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "Hunch needs Python 3.11, 3.12 or 3.13, and none is on the PATH: install one, or run make PYTHON=/path/to/python3.11." >&2; exit 1; }
+	@echo "Installing Hunch into $(VENV) (a few minutes the first time)."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@touch $@
+
+$(TESTS): $(RUNS)
+	@echo "Installing what the tests need."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	@touch $@
+
+$(LINTS): $(TESTS)
+	@echo "Installing ruff and mypy."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lint
+	@touch $@
