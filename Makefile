@@ -29,8 +29,8 @@ lint: $(LINTS) ## ruff and mypy
 	@$(BIN)/mypy
 
 format: $(LINTS) ## puts the code into shape
+	@$(BIN)/ruff check --fix-only $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
-	@$(BIN)/ruff check --fix $(SOURCES)
 
 kafka: ## a real Kafka in the foreground, until Ctrl-C; PORT=9092 for a fixed port
 	@deploy/local-kafka/kafka.sh $(if $(PORT),--port $(PORT))

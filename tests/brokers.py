@@ -1,5 +1,7 @@
 """The brokers that tests run against: a real Kafka started by `kafka.sh`, and topics on it."""
 
+import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -7,6 +9,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 ROOT = Path(__file__).resolve().parents[1]
 KAFKA_SH = ROOT / "deploy/local-kafka/kafka.sh"
@@ -87,6 +92,16 @@ class KafkaBroker:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
+    """Keeps the broker small, so that it restarts fast; one that hangs is left as it is."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(5.0):
+            await admin.start()
+            await admin.delete_topics(list(names))
+    await admin.close()
 
 
 def is_ci() -> bool:

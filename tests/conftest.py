@@ -4,8 +4,9 @@ What a machine lacks is skipped with one loud line at the end; with CI=true it i
 """
 
 import importlib.util
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -60,7 +61,8 @@ def lack(why: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.KafkaBroker]:
     """The real broker of this run; a test that stops it need not start it again."""
-    broker = brokers.KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    folder = tmp_path_factory.mktemp("kafka")
+    broker = brokers.KafkaBroker(folder)
     missing = None
     try:
         broker.start()
@@ -70,6 +72,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.K
         lack(missing)
     yield broker
     broker.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -119,8 +122,11 @@ class FreshTopics(Protocol):
 
 
 @pytest.fixture
-def fresh_topics(kafka_bootstrap: str, topic_prefix: str) -> FreshTopics:
-    """A function that creates all topics on the real broker."""
+async def fresh_topics(
+    kafka_broker: brokers.KafkaBroker, kafka_bootstrap: str, topic_prefix: str
+) -> AsyncIterator[FreshTopics]:
+    """A function that creates all topics on the real broker; they go with the test."""
+    created: list[str] = []
 
     async def create(partitions: int = 4, delta_ms: float = 1_000.0) -> str:
         wanted = topics.TopicPlan(
@@ -130,7 +136,9 @@ def fresh_topics(kafka_bootstrap: str, topic_prefix: str) -> FreshTopics:
             delta_ms=delta_ms,
         )
         async with topics.TopicAdmin(kafka_bootstrap, SystemClock()) as admin:
-            await topics.apply(wanted, admin)
+            created.extend(shape.name for shape in await topics.apply(wanted, admin))
         return topic_prefix
 
-    return create
+    yield create
+    if created and kafka_broker.is_running:
+        await brokers.delete_topics(kafka_bootstrap, created)

@@ -1,5 +1,7 @@
 """Topics on a real broker: plan, apply and verify agree, and wrong shapes are refused."""
 
+import asyncio
+
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -18,12 +20,14 @@ def wanted_of(bootstrap, prefix, **changes):
 
 
 async def create(bootstrap, name, partitions, **config):
-    """Creates a topic as somebody else would."""
+    """Creates a topic as somebody else would, some time before."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         named = {key.replace("_", "."): value for key, value in config.items()}
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=named)])
+        while name not in await admin.list_topics():
+            pass
     finally:
         await admin.close()
 
@@ -83,6 +87,15 @@ async def test_an_existing_input_decides_about_partitions(kafka_bootstrap, topic
         created[logical].partitions for logical in ("deferrals", "decisions", "dead-letters")
     )
     assert "2065536" == created["deferrals"].config["max.message.bytes"]
+    assert [] == await topics.verify(wanted, admin)
+
+
+async def test_only_what_was_missing_counts_as_created(kafka_bootstrap, topic_prefix, admin):
+    """Of two that create the same topics, each topic has one creator, and neither fails."""
+    wanted = wanted_of(kafka_bootstrap, topic_prefix)
+    both = await asyncio.gather(topics.apply(wanted, admin), topics.apply(wanted, admin))
+
+    assert 7 == sum(len(created) for created in both)
     assert [] == await topics.verify(wanted, admin)
 
 

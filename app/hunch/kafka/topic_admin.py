@@ -83,10 +83,14 @@ class TopicAdmin:
                 found[name] = {entry[0]: entry[1] for entry in entries if entry[1] is not None}
         return found
 
-    async def create(self, shapes: Collection[Shape]) -> None:
-        """Creates topics with the broker's own replication factor, and waits for their leaders."""
+    async def create(self, shapes: Collection[Shape]) -> set[str]:
+        """Creates topics with the broker's own replication factor, and waits for their leaders.
+
+        Returns the names of those that were not there already.
+        """
         if not shapes:
-            return
+            return set()
+        created = set()
         wanted = [
             NewTopic(shape.name, shape.partitions, 1, topic_configs=dict(shape.config))
             for shape in shapes
@@ -102,11 +106,14 @@ class TopicAdmin:
             )
             raise BrokerError(msg) from error
         for name, code, *message in response.topic_errors:
-            if code not in {0, TopicAlreadyExistsError.errno}:
+            if code == 0:
+                created.add(name)
+            elif code != TopicAlreadyExistsError.errno:
                 why = (message and message[0]) or for_code(code).__name__
                 msg = f"The broker at {self._bootstrap} does not create topic {name}: {why}."
                 raise BrokerError(msg)
         await self._wait_for_leaders({shape.name for shape in shapes})
+        return created
 
     async def _described(self) -> list[dict[str, Any]]:
         described = await self._answer(self._admin.describe_topics())

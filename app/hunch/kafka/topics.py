@@ -66,8 +66,8 @@ async def apply(wanted: TopicPlan, admin: TopicAdmin) -> list[Shape]:
     """Creates the topics that are missing, waits until they can be written, and returns them."""
     planned = await plan(wanted, admin)
     missing = [topic.shape for topic in planned if not topic.exists]
-    await admin.create(missing)
-    return missing
+    created = await admin.create(missing)
+    return [shape for shape in missing if shape.name in created]
 
 
 async def verify(wanted: TopicPlan, admin: TopicAdmin) -> list[Problem]:
