@@ -74,6 +74,7 @@ class EmbeddedBroker:
             [sys.executable, "-m", __name__, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # nothing may be left to flush to a broker that has died
             start_new_session=True,
         )
         kind, _, rest = self._line(START_S).partition(" ")
@@ -91,7 +92,6 @@ class EmbeddedBroker:
         assert process.stdin is not None  # noqa: S101 - start() made it a pipe
         try:
             process.stdin.write(f"topic {name} {partitions}\n".encode())
-            process.stdin.flush()
         except OSError as error:
             msg = "The embedded broker has ended: start the command again."
             raise BrokerError(msg) from error
