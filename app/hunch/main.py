@@ -216,6 +216,7 @@ class Service:
             batch_policy=BatchPolicy(
                 max_batch_size=settings.max_batch_size,
                 max_queue_delay_ms=settings.max_queue_delay_ms,
+                reserve_ms=settings.slow_reserve_ms,
             ),
             join_policy=JoinPolicy(max_pending=settings.max_pending, max_early=settings.max_early),
             lane_policy=LanePolicy(

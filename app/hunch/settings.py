@@ -172,6 +172,8 @@ class Settings(BaseSettings):
     """Most messages in one batch of the slow model."""
     max_queue_delay_ms: Milliseconds = 5
     """Longest wait of a message for its batch to fill, in milliseconds."""
+    slow_reserve_ms: Milliseconds = 20
+    """Time kept back from a deadline for the slow answer's way to the joiner, in milliseconds."""
     trace_ratio: Share = 0.0
     """Share of messages traced, 0 to 1; reserved, without effect."""
     http_port: Annotated[Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_off)] = None

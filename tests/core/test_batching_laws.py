@@ -103,3 +103,17 @@ def test_expected_times_grow_in_proportion_beyond_what_is_known():
     times = ServiceTimes({2: 4.0})
 
     assert [4.0, 4.0, 8.0, 32.0] == [times.expected_ms(size) for size in (1, 2, 4, 16)]
+
+
+def test_the_answers_way_back_is_kept_free():
+    """A member that could only be answered at its very deadline is shed, not run in vain."""
+    policy = BatchPolicy(max_batch_size=4, max_queue_delay_ms=5, reserve_ms=20)
+    state = BatchState(policy, ServiceTimes({1: 10.0}))
+    state.on_arrival(1_029, "too late", 1_000)
+    state.on_arrival(1_040, "in time", 1_000)
+    released_ms = state.next_release_ms()
+    taken = state.take(1_000)
+
+    assert released_ms == 1_029 - 20 - 20
+    assert ["in time"] == [waiting.work for waiting in taken.batch]
+    assert ["too late"] == [waiting.work for waiting in taken.shed]

@@ -144,7 +144,7 @@ async def test_what_is_too_large_to_defer_falls_back():
     ("value", "reason", "letters"),
     [
         (b"\xff\x00", "undecodable", 1),
-        (b"[1]", "bad_input", 1),
+        (b"[1]", "undecodable", 1),
         (None, "tombstone", 0),
         (b'{"c": "high"}', "bad_input", 1),
     ],

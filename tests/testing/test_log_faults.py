@@ -98,23 +98,18 @@ async def test_held_acknowledgements_come_in_order_at_release(log, clock):
     assert order == [0, 1]
 
 
-async def test_a_producer_that_waits_for_an_answer_hangs_in_stop(log, clock):
-    """`stop` waits for answers that are held, as the real idempotent producer does."""
+async def test_a_producer_stops_although_answers_are_held(log):
+    """`stop` waits for nobody: whoever wants an answer awaits it before."""
     log.hold("topic", 0, "acknowledgements")
     producer = log.producer()
     await producer.start()
     batch = producer.create_batch()
     batch.append(timestamp=None, key=None, value=b"1", headers=[])
     answer = await producer.send_batch(batch, "topic", partition=0)
-    stopping = asyncio.create_task(producer.stop())
-    await clock.advance(60_000)
-    assert not stopping.done()
 
-    log.release("topic", 0)
-    await clock.settle()
+    await producer.stop()
+    assert not answer.done()
 
-    assert stopping.done()
-    assert answer.result().offset == 0
 
 
 async def test_truncation_moves_the_start(log):

@@ -30,7 +30,7 @@ async def test_rows_are_answered_or_explained():
         1: "tombstone",
         2: "undecodable",
         3: "bad_input",
-        4: "bad_input",
+        4: "undecodable",
     }
     assert prediction.errors[3][1] == "The field x is missing."
     assert prediction.probabilities.dtype == np.float32

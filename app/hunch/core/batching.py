@@ -41,14 +41,17 @@ class BatchPolicy:
     Attributes:
         max_batch_size: the most messages in one call of the model.
         max_queue_delay_ms: the longest wait for a batch to fill.
+        reserve_ms: kept back from every deadline for the answer's way to the joiner; an answer that
+            is ready at its deadline comes too late.
     """
 
     max_batch_size: int
     max_queue_delay_ms: float
+    reserve_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_batch_size < 1 or self.max_queue_delay_ms < 0:
-            msg = "max_batch_size must be 1 or more, and max_queue_delay_ms 0 or more."
+        if self.max_batch_size < 1 or self.max_queue_delay_ms < 0 or self.reserve_ms < 0:
+            msg = "max_batch_size must be 1 or more, max_queue_delay_ms and reserve_ms 0 or more."
             raise ConfigError(msg)
 
 
@@ -116,8 +119,8 @@ class BatchState:
             return None
         if len(self._queue) >= self.policy.max_batch_size:
             return 0.0
-        slack_ms = self._queue[0].deadline_ms - self.times.expected_ms(len(self._queue))
-        return min(self._since_ms + self.policy.max_queue_delay_ms, slack_ms)
+        start_by_ms = self._queue[0].deadline_ms - self._needed_ms(len(self._queue))
+        return min(self._since_ms + self.policy.max_queue_delay_ms, start_by_ms)
 
     def take(self, now_ms: float) -> Taken:
         """Takes the batch to run now, and what must not be run at all."""
@@ -126,9 +129,12 @@ class BatchState:
         self._queue, self._since_ms = [], 0.0
         size = min(len(alive), self.policy.max_batch_size)
         while size:
-            feasible = bisect_left(alive, Waiting(now_ms + self.times.expected_ms(size)))
+            feasible = bisect_left(alive, Waiting(now_ms + self._needed_ms(size)))
             if len(alive) - feasible >= size:
                 self._queue = alive[feasible + size :]
                 return Taken(alive[feasible : feasible + size], alive[:feasible], expired)
             size //= 2
         return Taken(alive[-1:], alive[:-1], expired)
+
+    def _needed_ms(self, size: int) -> float:
+        return self.times.expected_ms(size) + self.policy.reserve_ms

@@ -6,8 +6,8 @@ What aiokafka does that one would not guess, and what is done about it here:
   partition is asked for by name, and one missing in the answer is asked for again;
 * `stop()` of a consumer that has just started raises `CancelledError` and leaks a task: `start()`
   waits one turn of the loop;
-* `stop()` of an idempotent producer hangs while the broker is away and leaves its sender alive:
-  it gets a limit, then the sender is cancelled.
+* `stop()` of an idempotent producer sends what it still holds, and hangs while the broker is away:
+  here it ends the sender, as whoever wants an answer has awaited it before.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError, ProducerClosed
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from hunch.clock import Clock
@@ -42,18 +42,28 @@ class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is un
 class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
     """An idempotent producer that can be stopped while its broker is away."""
 
+    _closed: bool
+
+    async def start(self) -> None:
+        """Starts, and lets the sender's task begin, for the same reason."""
+        await super().start()
+        await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+        """Queues the batch; raises `ProducerClosed` after `stop()`."""
+        if self._closed:
+            raise ProducerClosed
+        return await super().send_batch(batch, topic, partition=partition)
+
     async def stop(self) -> None:
-        """Flushes for a short while, then ends whatever is left of the producer."""
-        with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOP_MS / 1000):
-                await super().stop()
-                return
-        sender = self._sender.sender_task
-        if sender is not None and not sender.done():
-            sender.cancel()
-        with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(STOP_MS / 1000):
-                await self.client.close()
+        """Ends at once: what was not acknowledged by now is not tried again."""
+        if self._closed:
+            return
+        self._closed = True
+        for ending in (self._sender.close, self.client.close):
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(STOP_MS / 1000):
+                    await ending()
 
 
 class KafkaClient:
@@ -169,6 +179,10 @@ class GroupSeat:
     def pause(self, *partitions: TopicPartition) -> None:
         """Reads nothing from these."""
         self._consumer.pause(*partitions)
+
+    def member_id(self) -> str:
+        """The name under which the group knows this seat; a lost seat comes back as another."""
+        return str(self._consumer._coordinator.member_id)  # noqa: SLF001
 
 
 async def wait_for_broker(

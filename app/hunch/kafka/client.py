@@ -100,7 +100,7 @@ class Producer(Protocol):
         """Connects, and gets its producer id."""
 
     async def stop(self) -> None:
-        """Flushes and disconnects, within a few seconds whatever the broker does."""
+        """Ends at once; what was not acknowledged by now may or may not be in the log."""
 
     def create_batch(self) -> Any:
         """An empty `Batch`."""
@@ -138,6 +138,9 @@ class GroupConsumer(Protocol):
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Reads nothing from these."""
+
+    def member_id(self) -> str:
+        """The name of this seat in its group; another one after the seat was lost."""
 
 
 __all__ = [

@@ -51,6 +51,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self._counts = counts
         self._term_numbers = itertools.count(1)
         self._seat: Callable[[], GroupConsumer | None] = lambda: None
+        self._member_id: str | None = None
         self._noted: dict[int, dict[TopicPartition, OffsetAndMetadata]] = {}
         self._beat_ms = clock.now_ms()
 
@@ -65,12 +66,20 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self.changed.set()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """A rebalance has ended: these partitions are owned, and no others."""
-        if (seat := self._seat()) is not None and assigned:
+        """A rebalance has ended: these partitions are owned, and no others.
+
+        A partition stays in its term unless the seat was lost in between: then somebody else may
+        have had it.
+        """
+        seat = self._seat()
+        if seat is not None and assigned:
             seat.pause(*assigned)
+        member_id = None if seat is None else seat.member_id()
+        kept = self.terms if self._member_id in {None, member_id} else {}
+        self._member_id = member_id
         owned = {partition.partition for partition in assigned}
-        self.terms = {p: self.terms.get(p) or next(self._term_numbers) for p in sorted(owned)}
-        self._noted = {p: offsets for p, offsets in self._noted.items() if p in owned}
+        self.terms = {p: kept.get(p) or next(self._term_numbers) for p in sorted(owned)}
+        self._noted = {p: offsets for p, offsets in self._noted.items() if p in kept and p in owned}
         self.is_settled = True
         self.changed.set()
         log_event("assigned", group=self.group, partitions=sorted(owned))
@@ -88,17 +97,24 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
 
     async def run(self) -> None:
         """Commits by the clock, beside the work; notices when the process stood still."""
-        beat_every_ms = min(self.policy.commit_interval_ms, self.policy.heartbeat_interval_ms)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat())
+            group.create_task(self._commit_by_the_clock())
+
+    async def _beat(self) -> None:
         while True:
-            await self._clock.sleep(beat_every_ms)
+            await self._clock.sleep(self.policy.heartbeat_interval_ms)
             if self.is_frozen():
                 log_event("process_stood_still", group=self.group)
                 self.terms = {p: next(self._term_numbers) for p in self.terms}
                 self._noted.clear()
                 self.changed.set()
             self._beat_ms = self._clock.now_ms()
+
+    async def _commit_by_the_clock(self) -> None:
+        while True:
+            await self._clock.sleep(self.policy.commit_interval_ms)
             await self.commit()
-            self._beat_ms = max(self._beat_ms, self._clock.now_ms() - COMMIT_TIMEOUT_MS)
 
     async def commit(self) -> None:
         """Commits what was noted; what is refused is kept and tried again while it is owned."""

@@ -35,11 +35,21 @@ from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
 
+SLICE_RECORDS = 100
+"""Messages decided in one slice of work on the event loop: about 1 ms."""
 RECORD_OVERHEAD_BYTES = 200
 """What a record takes beyond its key, value and headers, generously."""
 
 
 Outputs = dict[tuple[str, int], list[Outgoing]]
+
+
+class Columns(NamedTuple):
+    """What the exit policy says of a predicted batch, a list each."""
+
+    exits: list[bool]
+    confidences: list[float]
+    best: list[int]
 
 
 class Arrival(NamedTuple):
@@ -137,7 +147,7 @@ class FastLane(Lane):
             if self._already_decided:
                 records = self._skip_decided(records)
             predictions = await self._predict(records)
-            await self.hand_over(self._decide(predictions, position))
+            await self.hand_over(await self._decide(predictions, position))
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Counts what is in the log now, and remembers where the outputs end."""
@@ -181,26 +191,41 @@ class FastLane(Lane):
             return await self._predict(records[:middle]) + await self._predict(records[middle:])
         return [(records, prediction)]
 
-    def _decide(self, predictions: list[tuple[list[Any], Prediction]], position: int) -> Chunk:
-        now_ms = self.harbour.clock.now_ms()
-        outputs: Outputs = {
-            self._decisions: [],
-            self._deferrals: [],
-            self._dead_letters: [],
-        }
+    async def _decide(
+        self, predictions: list[tuple[list[Any], Prediction]], position: int
+    ) -> Chunk:
+        """Decides in slices, so that timers and heartbeats of this process are not kept waiting."""
+        outputs: Outputs = {self._decisions: [], self._deferrals: [], self._dead_letters: []}
         for records, prediction in predictions:
-            self._decide_batch(records, prediction, now_ms, outputs)
+            scores = max_probability(prediction.probabilities)
+            columns = Columns(
+                exits=self._fast.policy.exits(scores).tolist(),
+                confidences=scores.tolist(),
+                best=np.argmax(prediction.probabilities, axis=1).tolist(),
+            )
+            for start in range(0, len(records), SLICE_RECORDS):
+                rows = range(start, min(start + SLICE_RECORDS, len(records)))
+                self._decide_rows(rows, records, prediction, columns, outputs)
+                await self.harbour.clock.sleep(0)
         written = {where: out for where, out in outputs.items() if out}
         return Chunk(written, self._offsets(position))
 
-    def _decide_batch(
-        self, records: list[Any], prediction: Prediction, now_ms: float, outputs: Outputs
+    def _decide_rows(
+        self,
+        rows: range,
+        records: list[Any],
+        prediction: Prediction,
+        columns: Columns,
+        outputs: Outputs,
     ) -> None:
-        policy, predictor = self._fast.policy, self._fast.predictor
-        scores = max_probability(prediction.probabilities)
-        exits, confidences = policy.exits(scores).tolist(), scores.tolist()
-        best = np.argmax(prediction.probabilities, axis=1).tolist()
-        for row, record in enumerate(records):
+        policy, predictor, now_ms = (
+            self._fast.policy,
+            self._fast.predictor,
+            self.harbour.clock.now_ms(),
+        )
+        exits, confidences, best = columns
+        for row in rows:
+            record = records[row]
             arrival = _arrival(record, prediction, row, now_ms)
             if row in prediction.errors:
                 self._put_aside(arrival, *prediction.errors[row], outputs)

@@ -35,6 +35,7 @@ class MemorySeat:
     Attributes:
         owned: the partitions that its last assignment gave it.
         paused: those of them that were paused since.
+        times_joined: how often it came into its group.
     """
 
     def __init__(self, log: "MemoryLog", group: "Group", listener: Listener) -> None:
@@ -42,6 +43,7 @@ class MemorySeat:
         self.group = group
         self.owned: set[TopicPartition] = set()
         self.paused: set[TopicPartition] = set()
+        self.times_joined = 0
         self._log = log
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
@@ -70,6 +72,10 @@ class MemorySeat:
             if partition not in self.owned:
                 raise IllegalStateError(f"No current assignment for partition {partition}")
             self.paused.add(partition)
+
+    def member_id(self) -> str:
+        """The name of this seat; another one each time it joins."""
+        return f"{id(self)}-{self.times_joined}"
 
     async def stop(self) -> None:
         """Leaves the group; the others hear of it in a rebalance that this does not wait for."""

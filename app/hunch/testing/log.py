@@ -104,6 +104,7 @@ class MemoryLog:
 
     async def rejoin(self, seat: MemorySeat) -> None:
         """Brings a seat back into its group, as a process does that wakes up after `evict`."""
+        seat.times_joined += 1
         seat.group.seats.append(seat)
         await seat.group.rebalance()
 

@@ -98,7 +98,7 @@ class StubPredictor:
                 errors[row] = (Reason.UNDECODABLE, f"The value is not JSON: {error}.")
                 continue
             if not isinstance(message, dict):
-                errors[row] = (Reason.BAD_INPUT, "The value is not a JSON object.")
+                errors[row] = (Reason.UNDECODABLE, "The value is not a JSON object.")
                 continue
             own_id = message.get("id")
             ids[row] = own_id if type(own_id) in {str, int} else None
