@@ -145,7 +145,7 @@ class Service:
         for predictor in (fast, slow):
             if predictor is not None:
                 await predictor.start()
-        cascade = self._cascade(partitions)
+        cascade = self._cascade(self._client, partitions)
         self._running = self._make_stages(cascade, fast, slow)
         self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
 
@@ -194,9 +194,12 @@ class Service:
                 log_event("stopped", message="asked to stop before the broker answered")
                 raise SystemExit(0)
 
-    def _cascade(self, partitions: int) -> Cascade:
+    def _cascade(self, client: KafkaClient, partitions: int) -> Cascade:
         settings = self.settings
         return Cascade(
+            client=client,
+            clock=self._clock,
+            counts=self._counts,
             names=Names(
                 messages=settings.topic("messages"),
                 deferrals=settings.topic("deferrals"),
@@ -232,22 +235,14 @@ class Service:
     def _make_stages(
         self, cascade: Cascade, fast: OnnxPredictor | None, slow: OnnxPredictor | None
     ) -> list[Stage]:
-        client, clock, counts = self._client, self._clock, self._counts
-        if client is None:
-            msg = "The stages are made before the client."
-            raise InvariantBroken(msg)
         made = []
         for name, member in self._members.items():
             if name == "fast" and fast is not None:
-                made.append(cascade.fast(member, fast, client, clock, counts))
+                made.append(cascade.fast(member, fast))
             elif name == "slow" and slow is not None:
-                made.append(
-                    cascade.slow(
-                        member, slow, client, clock, counts, service_ms=dict(slow.service_ms)
-                    )
-                )
+                made.append(cascade.slow(member, slow, slow.service_ms))
             else:
-                made.append(cascade.join(member, client, clock, counts))
+                made.append(cascade.join(member))
         return made
 
     async def _watch(self, stage: Stage) -> None:

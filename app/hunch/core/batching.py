@@ -11,7 +11,7 @@ waited `max_queue_delay_ms`, or when waiting longer would make its first member 
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ class ServiceTimes:
 
     WEIGHT = 0.2
 
-    def __init__(self, measured_ms: dict[int, float] | None = None) -> None:
+    def __init__(self, measured_ms: Mapping[int, float] | None = None) -> None:
         self._ms: dict[int, float] = {}
         for size, elapsed_ms in (measured_ms or {}).items():
             self._ms[self._bucket(size)] = elapsed_ms

@@ -1,14 +1,17 @@
-"""The cascade as a value: its models and policies, from which each stage is made."""
+"""The cascade of one process: policies and a broker, from which each stage is made."""
 
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hunch.clock import Clock
 from hunch.core.batching import BatchPolicy, ServiceTimes
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Predictor
-from hunch.kafka.client import Client
+from hunch.kafka.client import Client, Isolation
 from hunch.kafka.lane import LanePolicy
+from hunch.kafka.lanes import MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.names import Names
 from hunch.stages.fast import FastStage
@@ -17,14 +20,15 @@ from hunch.stages.slow import SlowStage
 from hunch.stages.stage import Stage
 from hunch.telemetry import Counts
 
-COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
-    """What is decided how; the same for every process.
+    """What is decided how, and on which broker.
 
     Attributes:
+        client: the broker.
+        clock: whose time counts.
+        counts: where this process counts.
         names: the topics.
         exit_policy: τ and Δ.
         batch_policy: the slow model's micro-batches.
@@ -34,6 +38,9 @@ class Cascade:
         max_record_bytes: the largest record that is written.
     """
 
+    client: Client
+    clock: Clock
+    counts: Counts
     names: Names
     exit_policy: ExitPolicy
     batch_policy: BatchPolicy
@@ -42,9 +49,7 @@ class Cascade:
     max_slow_queue: int = 2_000
     max_record_bytes: int = 1_000_000
 
-    def fast(
-        self, member: Member, predictor: Predictor, client: Client, clock: Clock, counts: Counts
-    ) -> Stage:
+    def fast(self, member: Member, predictor: Predictor) -> Stage:
         """The fast stage."""
         fast = FastStage(
             names=self.names,
@@ -52,27 +57,9 @@ class Cascade:
             predictor=predictor,
             max_record_bytes=self.max_record_bytes,
         )
-        return Stage(
-            "fast",
-            member=member,
-            client=client,
-            clock=clock,
-            counts=counts,
-            isolation=COMMITTED,
-            policy=self.lane_policy,
-            make_lane=fast.lane,
-        )
+        return self._stage("fast", member, fast.lane)
 
-    def slow(
-        self,
-        member: Member,
-        predictor: Predictor,
-        client: Client,
-        clock: Clock,
-        counts: Counts,
-        *,
-        service_ms: dict[int, float],
-    ) -> Stage:
+    def slow(self, member: Member, predictor: Predictor, service_ms: Mapping[int, float]) -> Stage:
         """The slow stage; `service_ms` is what the warm-up measured, batch size → ms."""
         slow = SlowStage(
             names=self.names,
@@ -80,31 +67,33 @@ class Cascade:
             policy=self.batch_policy,
             times=ServiceTimes(service_ms),
             max_queue=self.max_slow_queue,
-            clock=clock,
-            counts=counts,
+            clock=self.clock,
+            counts=self.counts,
         )
-        return Stage(
-            "slow",
-            member=member,
-            client=client,
-            clock=clock,
-            counts=counts,
-            isolation=UNCOMMITTED,
-            policy=self.lane_policy,
-            make_lane=slow.lane,
-            worker=slow.run,
-        )
+        return self._stage("slow", member, slow.lane, isolation="read_uncommitted", worker=slow.run)
 
-    def join(self, member: Member, client: Client, clock: Clock, counts: Counts) -> Stage:
+    def join(self, member: Member) -> Stage:
         """The joiner."""
         join = JoinStage(names=self.names, policy=self.join_policy)
+        return self._stage("join", member, join.lane)
+
+    def _stage(
+        self,
+        name: str,
+        member: Member,
+        make_lane: MakeLane,
+        *,
+        isolation: Isolation = "read_committed",
+        worker: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> Stage:
         return Stage(
-            "join",
+            name,
             member=member,
-            client=client,
-            clock=clock,
-            counts=counts,
-            isolation=COMMITTED,
+            client=self.client,
+            clock=self.clock,
+            counts=self.counts,
+            isolation=isolation,
             policy=self.lane_policy,
-            make_lane=join.lane,
+            make_lane=make_lane,
+            worker=worker,
         )

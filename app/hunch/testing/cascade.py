@@ -94,7 +94,13 @@ class MemoryCascade:
             "join_policy": JoinPolicy(),
             "lane_policy": LanePolicy(),
         }
-        self.cascade = Cascade(names=self.names, **(defaults | policies))
+        self.cascade = Cascade(
+            client=self.log,
+            clock=self.clock,
+            counts=self.counts,
+            names=self.names,
+            **(defaults | policies),
+        )
         self._fast, self._slow = fast, slow
         self._running: list[Running] = []
         for topic in ("messages", "deferrals", "slow-results", "late-results"):
@@ -151,14 +157,12 @@ class MemoryCascade:
         )
         if name == "fast":
             await self._fast.start()
-            stage = self.cascade.fast(member, self._fast, self.log, self.clock, self.counts)
+            stage = self.cascade.fast(member, self._fast)
         elif name == "slow":
             await self._slow.start()
-            stage = self.cascade.slow(
-                member, self._slow, self.log, self.clock, self.counts, service_ms={}
-            )
+            stage = self.cascade.slow(member, self._slow, service_ms={})
         else:
-            stage = self.cascade.join(member, self.log, self.clock, self.counts)
+            stage = self.cascade.join(member)
         task = asyncio.create_task(stage.run(), name=name)
         seat = await self.log.join(member.group, member.topic, member)
         member.attach(lambda: seat)
