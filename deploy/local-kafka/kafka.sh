@@ -133,6 +133,7 @@ jvm=("$java" -Xms256m -Xmx512m -XX:+UseSerialGC -cp "$jars/*"
 
 watch_over() { # pid of the broker
   local stdin_reader='' tries=0
+  trap '' INT HUP TERM # Ctrl-C reaches the whole group, and somebody must tidy up
   if [ -n "$with_stdin" ]; then
     cat <&3 >/dev/null &
     stdin_reader=$!
@@ -140,11 +141,10 @@ watch_over() { # pid of the broker
   while kill -0 "$1" && { [ -z "$stdin_reader" ] || kill -0 "$stdin_reader"; }; do sleep 0.5; done
   while kill -0 "$1" && [ $((tries += 1)) -le 20 ]; do kill -TERM "$1" && sleep 0.5; done
   if kill -0 "$1"; then kill -KILL "$1"; fi
-  if [ -n "$stdin_reader" ] && kill -0 "$stdin_reader"; then kill "$stdin_reader"; fi
+  if [ -n "$stdin_reader" ] && kill -0 "$stdin_reader"; then kill -KILL "$stdin_reader"; fi
   if [ -n "$temporary" ]; then rm -rf "$data"; fi
 }
 
-# A background job of a script ignores SIGINT, so this outlives the broker on Ctrl-C.
 if [ -n "$with_stdin$temporary" ]; then
   exec 3<&0
   watch_over $$ >/dev/null 2>&1 &

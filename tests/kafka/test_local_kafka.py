@@ -75,6 +75,27 @@ def test_ends_with_its_parent_and_takes_its_folder_along(tmp_path):
     assert (True, 1, True, True) == (is_ready, folders, is_gone, is_clean)
 
 
+@pytest.mark.usefixtures("kafka_broker")
+def test_ctrl_c_ends_it_and_takes_its_folder_along(tmp_path):
+    """SIGINT to the whole group, as a terminal sends it, leaves no process and no folder."""
+    broker = subprocess.Popen(
+        [KAFKA_SH],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    assert broker.stdout is not None
+    is_ready = broker.stdout.readline().startswith("ready 127.0.0.1:")
+    os.killpg(broker.pid, signal.SIGINT)
+    code = broker.wait()
+    is_clean = comes_true(lambda: not list(tmp_path.glob("hunch-kafka.*")), 10.0)
+    broker.stdout.close()
+
+    assert (True, 128 + signal.SIGINT, True) == (is_ready, code, is_clean)
+
+
 def test_a_taken_port_is_refused(kafka_broker):
     """A port that somebody listens on is named in one sentence."""
     port = kafka_broker.bootstrap.rpartition(":")[2]
