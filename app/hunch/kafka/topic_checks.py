@@ -65,7 +65,8 @@ def _of_topic(
 ) -> Iterator[Problem]:
     if topic is None:
         absent = f"Topic {shape.name} does not exist: create it with `hunch topics apply`."
-        yield Problem(topic=shape.name, sentence=absent)
+        # Nothing reads the control topic in this version: it may come later.
+        yield Problem(topic=shape.name, sentence=absent, is_warning=shape.logical == "control")
         return
     sentences = [
         _partitions(plan, shape, topic),

@@ -80,6 +80,12 @@ async def require_verified(bootstrap: str, settings: Settings, clock: Clock) -> 
     wanted = plan_of(settings, bootstrap)
     async with TopicAdmin(bootstrap, clock, security=settings.security()) as admin:
         found = await _find(wanted, admin)
+    if not found:
+        names = ", ".join(wanted.name_of(logical) for logical in load_specs())
+        raise TopicMismatch(
+            f"None of the topics {names} exists at {bootstrap}: create them with "
+            "`hunch topics apply`."
+        )
     wrong = problems(wanted, found)
     for problem in wrong:
         if problem.is_warning:
