@@ -1,5 +1,7 @@
 """The exit policy: monotone in τ, exact at its edges, honest about deadlines."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,9 +15,10 @@ scores = st.lists(st.floats(0.0, 1.0), max_size=50).map(np.array)
 tau = st.floats(0.0, 1.0)
 
 
-def policy(**changes):
+def policy(**changes: Any):
     """A policy with the fields that a test does not care about filled in."""
-    return ExitPolicy(**({"name": "test", "tau": 0.9, "delta_ms": 500} | changes))
+    fields: dict[str, Any] = {"name": "test", "tau": 0.9, "delta_ms": 500}
+    return ExitPolicy(**(fields | changes))
 
 
 @given(scores, tau, tau)

@@ -1,6 +1,5 @@
 """The joiner's laws: one verdict a deferral, on time, through any order, crash and takeover."""
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -175,4 +174,3 @@ class Joiner(RuleBasedStateMachine):
 
 TestJoiner = Joiner.TestCase
 TestJoiner.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestJoiner.pytestmark = [pytest.mark.slow]
