@@ -122,7 +122,12 @@ def is_same(answer: object, expected: tuple[str, float] | None) -> bool:
     """Whether an answer in a decision is the one computed here."""
     if expected is None or not isinstance(answer, dict):
         return answer is None and expected is None
-    return answer["label"] == expected[0] and abs(answer["confidence"] - expected[1]) <= SAME
+    return bool(answer["label"] == expected[0] and abs(answer["confidence"] - expected[1]) <= SAME)
+
+
+def told(reasons) -> str:
+    """How many decisions were made in which way, in words."""
+    return ", ".join(f"{count} {'/'.join(way)}" for way, count in sorted(reasons.items()))
 
 
 def untrue(decision, row: Offline) -> list[str]:
@@ -140,11 +145,11 @@ def untrue(decision, row: Offline) -> list[str]:
 
 
 @pytest.mark.timeout(120, func_only=True)
-async def test_every_decision_is_that_of_the_offline_cascade(answer_all, offline):
+async def test_every_decision_is_that_of_the_offline_cascade(answer_all, offline, measured):
     """With time enough, labels, paths and scores are the offline ones, and nothing falls back."""
     decisions = await answer_all(delta_ms=30_000, rate=1_500)
     reasons = Counter((found[0]["path"], found[0]["reason"]) for found in decisions)
-    print(f"\nΔ = 30 s: {dict(reasons)}")
+    measured(f"Banking77, Δ = 30 s: {told(reasons)}")
 
     assert [1] * COUNT == [len(found) for found in decisions]
     assert {("fast", "confident"), ("slow", "verified")} == set(reasons)
@@ -154,11 +159,11 @@ async def test_every_decision_is_that_of_the_offline_cascade(answer_all, offline
 
 
 @pytest.mark.timeout(120, func_only=True)
-async def test_what_the_slow_model_cannot_hold_falls_back(answer_all, offline):
+async def test_what_the_slow_model_cannot_hold_falls_back(answer_all, offline, measured):
     """With 50 ms and too high a rate the fast answer stands in: one decision each, with reason."""
     decisions = await answer_all(delta_ms=50, rate=2_000)
     reasons = Counter((found[0]["path"], found[0]["reason"]) for found in decisions)
-    print(f"\nΔ = 50 ms: {dict(reasons)}")
+    measured(f"Banking77, Δ = 50 ms: {told(reasons)}")
     fallbacks = reasons["fallback", "deadline"] + reasons["fallback", "shed"]
 
     assert [1] * COUNT == [len(found) for found in decisions]

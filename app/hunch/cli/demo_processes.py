@@ -79,7 +79,8 @@ class Stages:
 
     def pause(self, name: str) -> None:
         """Stops a stage where it stands, as a machine that hangs would."""
-        self._processes[name].send_signal(signal.SIGSTOP)
+        with suppress(ProcessLookupError):
+            self._processes[name].send_signal(signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
         """Lets a paused stage go on."""

@@ -76,11 +76,12 @@ class Screen:
         self._console.print(_paths(sums, is_final=True))
         self._console.print(_accuracies(sums))
         self.say(
-            "A latency runs from sending a message to reading its decision; the slow model alone\n"
-            "was asked here, without Kafka.",
+            "Latency is from sending a message to reading its decision. The slow model was\n"
+            "asked alone in this process, without Kafka. "
+            f"tau was {settings.tau:g}, delta {settings.delta_ms} ms.\n"
+            f"The log of the stages: {log}",
             "dim",
         )
-        self.say(f"tau was {settings.tau}, delta {settings.delta_ms} ms; the stages' log is {log}")
         self.say(NEXT)
 
 
