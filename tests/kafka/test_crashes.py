@@ -27,7 +27,7 @@ IN_HAND = {
     "commit_interval_ms": 400,
     "heartbeat_interval_ms": 400,
 }
-"""Deferrals wait for their batch and commits for their time, so that there is always work in hand."""
+"""Deferrals wait for their batch and commits for their time: there is always work in hand."""
 INPUTS = {"fast": "messages", "slow": "deferrals", "join": "deferrals"}
 
 
