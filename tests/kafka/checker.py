@@ -110,15 +110,24 @@ class Checker:
             lambda: f"{len(missing)} undecided, as {sorted(missing)[:5]}",
         )
 
-    async def hear(self, partitions: Iterable[int], since_s: float, timeout_s: float) -> None:
-        """Returns once each of these had a decision after `since_s` of the monotonic clock."""
+    async def hear(
+        self, partitions: Iterable[int], since_s: float, timeout_s: float, *paths: str
+    ) -> None:
+        """Returns once each of these had a decision after `since_s` of the monotonic clock.
+
+        Where paths are named, only decisions of these paths count.
+        """
         silent = set(partitions)
         looked_at = 0
 
         def have_all_spoken() -> bool:
             nonlocal looked_at
             fresh = self.seen[looked_at:]
-            silent.difference_update(seen.partition for seen in fresh if seen.arrived_s > since_s)
+            silent.difference_update(
+                seen.partition
+                for seen in fresh
+                if seen.arrived_s > since_s and (not paths or seen.path in paths)
+            )
             looked_at = len(self.seen)
             return not silent
 

@@ -95,7 +95,8 @@ async def test_killed_stages_lose_no_decision(
     *, stage, seed, kafka_bootstrap, fresh_topics, start_stage, digits, measured
 ):
     """Ten kills of a stage, each with work in hand: the origins decided are the origins sent."""
-    chance = random.Random(int(os.environ.get("CRASH_SEED", seed)))
+    seed = int(os.environ.get("CRASH_SEED", seed))
+    chance = random.Random(seed)
     began_s = time.monotonic()
 
     def start(name):
