@@ -12,10 +12,10 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from hunch.cli.demo_checker import verdict
-
 from tests.brokers import is_alive, wait_until_gone
 from tests.cli.conftest import APP
+
+from hunch.cli.demo_checker import verdict
 
 SHORT = ("--count", "300", "--rate", "300")
 READY = re.compile(r"ready +after")
