@@ -10,7 +10,6 @@ import time
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
 from tests.kafka.checker import Checker
 from tests.kafka.load import Load
 from tests.kafka.ownership import Owners, Window

@@ -111,7 +111,6 @@ async def test_a_producer_stops_although_answers_are_held(log):
     assert not answer.done()
 
 
-
 async def test_truncation_moves_the_start(log):
     """After `truncate` older positions are out of range and newer ones are not."""
     for value in (b"0", b"1", b"2"):
