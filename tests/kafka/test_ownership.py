@@ -85,7 +85,7 @@ class Shifts:
 
 
 def late_ms(checker: Checker, windows) -> list[float]:
-    """|appended − deadline| of the fallbacks of kept partitions that were due in their windows."""
+    """|appended - deadline| of the fallbacks of kept partitions that were due in their windows."""
     return sorted(
         abs(seen.timestamp_ms - seen.body["deadline_ms"])
         for window in windows
