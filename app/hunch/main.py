@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 from faststream import FastStream
 
 from hunch import __version__
@@ -22,7 +23,13 @@ from hunch.clock import SystemClock
 from hunch.core.batching import BatchPolicy
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
-from hunch.errors import BrokerUnreachable, HunchError, InvariantBroken
+from hunch.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    ConfigError,
+    HunchError,
+    InvariantBroken,
+)
 from hunch.inference.onnx import OnnxPredictor
 from hunch.inference.repository import load as load_model
 from hunch.inference.repository import match_labels
@@ -298,6 +305,16 @@ def run(settings: Settings, stages: Sequence[str]) -> int:
         _runner()(service.app.run())
     except SystemExit as ended:
         return int(ended.code or 0)
+    except InvalidSessionTimeoutError:
+        log_event(
+            "error",
+            message=f"The broker does not allow session_timeout_ms = {settings.session_timeout_ms}:"
+            " set it between its group.min.session.timeout.ms and group.max.session.timeout.ms.",
+        )
+        return ConfigError.exit_code
+    except KafkaError as error:
+        log_event("error", message=f"The broker refuses this process: {error!r}.")
+        return BrokerError.exit_code
     return service.exit_code
 
 

@@ -124,6 +124,25 @@ def test_missing_topics_are_refused(kafka_bootstrap, topic_prefix, tmp_path):
     assert "Traceback" not in printed
 
 
+async def test_a_session_that_the_broker_does_not_allow_is_refused(
+    kafka_bootstrap, fresh_topics, tmp_path
+):
+    """A session time-out outside the broker's bounds is one sentence, not a crash."""
+    prefix = await fresh_topics(partitions=1)
+    code, events, printed = run_to_its_end(
+        [HUNCH, "run", "join"],
+        tmp_path,
+        bootstrap=kafka_bootstrap,
+        topic_prefix=prefix,
+        session_timeout_ms=400,
+        heartbeat_interval_ms=100,
+    )
+
+    assert code == 2
+    assert "session_timeout_ms = 400" in " ".join(str(event.get("message")) for event in events)
+    assert "Traceback" not in printed
+
+
 def test_sigterm_ends_a_process_that_waits_for_its_broker(tmp_path):
     """Asked to stop before anything runs, a process ends at once, with 0."""
     with subprocess.Popen(

@@ -140,6 +140,23 @@ async def test_what_is_too_large_to_defer_falls_back():
         assert told(by_origin(memory)[origin]) == ("fallback", "oversized", "a")
 
 
+async def test_a_key_that_is_too_large_is_left_out_of_the_decision():
+    """A decision that would not fit with its key is written without, and the partition goes on."""
+    async with cascade(max_record_bytes=10_000) as memory:
+        await memory.start()
+        large = memory.send(SURE, key=b"k" * 10_000)
+        unsure = memory.send(UNSURE, key=b"k" * 10_000)
+        bad = memory.send(b"{", key=b"k" * 200_000, headers=[("h", b"x" * 200_000)])
+        await memory.clock.settle()
+
+        reasons = {origin: told(d)[1] for origin, d in by_origin(memory).items()}
+        assert {large: "confident", unsure: "oversized", bad: "undecodable"} == reasons
+        assert {None} == {record.key for record in memory.log.records("decisions")}
+        (letter,) = memory.log.records("dead-letters")
+        assert (None, b"{") == (letter.key, letter.value)
+        assert "h" not in dict(letter.headers)
+
+
 @pytest.mark.parametrize(
     ("value", "reason", "letters"),
     [

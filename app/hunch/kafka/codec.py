@@ -20,7 +20,9 @@ DEFERRAL = "hunch-deferral"
 DEADLINE_MS = "hunch-deadline-ms"
 TRACEPARENT = "traceparent"
 SCHEMA_VERSION = 1
-DEAD_LETTER_VALUE_BYTES = 100_000
+DEAD_LETTER_BYTES = 100_000
+"""The most that is kept of a key, of a value, and of all headers of a dead letter."""
+MAX_TRACEPARENT_BYTES = 256
 
 Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to be written."""
@@ -42,6 +44,12 @@ def header_of(headers: Sequence[Header], name: str) -> bytes | None:
         if key == name:
             found = value
     return found
+
+
+def traceparent_of(headers: Sequence[Header]) -> bytes | None:
+    """The producer's trace context, to be passed on; None where there is none, or nonsense."""
+    found = header_of(headers, TRACEPARENT)
+    return found if found is None or len(found) <= MAX_TRACEPARENT_BYTES else None
 
 
 def trace_id_of(traceparent: bytes | None) -> str | None:
@@ -91,7 +99,7 @@ def read_deferral(headers: Sequence[Header]) -> Read:
         msg = f"A deferral must carry the headers {HUNCH} (JSON) and {DEADLINE_MS} (epoch ms)."
         raise WireError(msg)
     fields = decode_deferral(header)
-    return Read(int(deadline), fields.deferred_ms, header, header_of(headers, TRACEPARENT))
+    return Read(int(deadline), fields.deferred_ms, header, traceparent_of(headers))
 
 
 def decode_deferral(header: bytes) -> Deferral:
@@ -272,11 +280,17 @@ def encode_dead_letter(letter: DeadLetter, record: Any) -> Outgoing:
         ("hunch-message", letter.message.encode()[:1000]),
         ("hunch-time-ms", b"%d" % int(letter.time_ms)),
     ]
-    if value is not None and len(value) > DEAD_LETTER_VALUE_BYTES:
+    if value is not None and len(value) > DEAD_LETTER_BYTES:
         own.append(("hunch-truncated-from", b"%d" % len(value)))
-        value = value[:DEAD_LETTER_VALUE_BYTES]
-    kept = [(name, text) for name, text in record.headers if not name.startswith("hunch-")]
-    return record.key, value, kept + own
+        value = value[:DEAD_LETTER_BYTES]
+    key = record.key if len(record.key or b"") <= DEAD_LETTER_BYTES else None
+    kept: list[Header] = []
+    left = DEAD_LETTER_BYTES
+    for name, text in record.headers:
+        left -= len(name) + len(text or b"")
+        if left >= 0 and not name.startswith("hunch-"):
+            kept.append((name, text))
+    return key, value, kept + own
 
 
 def _object(text: bytes | None, what: str) -> dict[str, Any]:

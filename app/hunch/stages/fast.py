@@ -21,7 +21,6 @@ from hunch.kafka.codec import (
     DEADLINE_MS,
     HUNCH,
     ORIGIN,
-    TRACEPARENT,
     DeadLetter,
     Outgoing,
     decode_deferral,
@@ -29,6 +28,7 @@ from hunch.kafka.codec import (
     encode_decision,
     encode_deferral,
     header_of,
+    traceparent_of,
 )
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
@@ -245,7 +245,8 @@ class FastLane(Lane):
                     outputs[self._deferrals].append(deferral)
                     continue
                 path, reason = Path.FALLBACK, Reason.OVERSIZED
-            outputs[self._decisions].append(self._exit(arrival, answer, path, reason))
+            exit_ = self._exit(arrival, answer, path, reason)
+            outputs[self._decisions].append(self._fitting(exit_))
 
     def _exit(
         self,
@@ -259,7 +260,7 @@ class FastLane(Lane):
         policy = self._fast.policy
         return encode_decision(
             key=arrival.record.key,
-            traceparent=header_of(arrival.record.headers, TRACEPARENT),
+            traceparent=traceparent_of(arrival.record.headers),
             origin=arrival.origin,
             id=arrival.id,
             said=answer,
@@ -297,13 +298,13 @@ class FastLane(Lane):
             deferred_ms=round(arrival.now_ms, 3),
         )
         deadline_ms = policy.deadline_ms(arrival.now_ms, arrival.ingest_ms, asked_ms)
-        traceparent = header_of(record.headers, TRACEPARENT)
+        traceparent = traceparent_of(record.headers)
         return record.key, record.value, encode_deferral(deferral, deadline_ms, traceparent)
 
     def _put_aside(self, arrival: Arrival, reason: str, sentence: str, outputs: Outputs) -> None:
         why = Reason(reason)
         decision = self._exit(arrival, None, Path.ERROR, why, error=sentence)
-        outputs[self._decisions].append(decision)
+        outputs[self._decisions].append(self._fitting(decision))
         if why is not Reason.TOMBSTONE:
             letter = DeadLetter(arrival.origin, self.stage, why, sentence, arrival.now_ms)
             outputs[self._dead_letters].append(encode_dead_letter(letter, arrival.record))
@@ -317,6 +318,12 @@ class FastLane(Lane):
             "deferrals": self._ends[self._deferrals],
         }
         return {self._input: OffsetAndMetadata(position, pack(self.owner_mark, numbers))}
+
+    def _fitting(self, decision: Outgoing) -> Outgoing:
+        """A decision without its key, where the input's key is too large to be written again."""
+        key, value, headers = decision
+        is_too_large = key is not None and self._size(decision) > self._fast.max_record_bytes
+        return (None, value, headers) if is_too_large else decision
 
     @staticmethod
     def _size(record: Outgoing) -> int:
