@@ -25,14 +25,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; a step back of the wall clock is held still, not followed."""
+    """The machine's clock; a step back of the wall clock is not followed, time simply goes on."""
 
     def __init__(self) -> None:
         self._latest_ms = 0.0
+        self._read_at_s = time.monotonic()
 
     def now_ms(self) -> float:
-        """Milliseconds since the epoch, clamped to never go backwards."""
-        self._latest_ms = max(self._latest_ms, time.time() * 1000.0)
+        """Milliseconds since the epoch; goes on at least as the monotonic clock does."""
+        read_at_s = time.monotonic()
+        elapsed_ms = (read_at_s - self._read_at_s) * 1000.0
+        self._read_at_s = read_at_s
+        self._latest_ms = max(self._latest_ms + elapsed_ms, time.time() * 1000.0)
         return self._latest_ms
 
     async def sleep(self, ms: float) -> None:

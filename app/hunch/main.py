@@ -10,6 +10,7 @@ subscribers sit in the groups, pause everything and never handle a message; lane
 
 import asyncio
 import contextlib
+import os
 import platform
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -47,6 +48,8 @@ from hunch.telemetry import Counts, configure_logging, log_event
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
+LEAVE_MS = 3_000
+"""After the drain, the time to leave the groups and to close."""
 POLICY_NAME = "settings"
 
 
@@ -77,6 +80,7 @@ class Service:
                 self._bootstrap,
                 security=settings.security(),
                 fetch_max_wait_ms=self._fetch_max_wait_ms,
+                request_timeout_ms=settings.request_timeout_ms,
             ),
             logger=None,
             lifespan=self._lifespan,
@@ -258,6 +262,8 @@ class Service:
             await stage.run()
         except HunchError as error:
             self._fail(error)
+        except KafkaError as error:
+            self._fail(BrokerError(f"The broker refuses the {stage.name} stage: {error!r}."))
         except Exception as error:  # noqa: BLE001 - a bug ends the process with a sentence
             self._fail(InvariantBroken(f"This is a bug in Hunch, please report it: {error!r}."))
 
@@ -283,7 +289,14 @@ class Service:
 
     async def _drain(self) -> None:
         log_event("draining", drain_ms=self.settings.drain_ms)
+        limit_s = (self.settings.drain_ms + LEAVE_MS) / 1000
+        asyncio.get_running_loop().call_later(limit_s, self._cut_short)
         await asyncio.gather(*(stage.drain(self.settings.drain_ms) for stage in self._running))
+
+    def _cut_short(self) -> None:
+        """Ends a process whose broker does not let it go: what it held stays in Kafka."""
+        log_event("drain_cut_short", message="the broker did not answer in time")
+        os._exit(self.exit_code or 1)
 
     async def _close(self) -> None:
         for task in self._tasks:

@@ -49,6 +49,7 @@ class Late(NamedTuple):
 
     offset: int
     is_answer: bool
+    """False also for one that is further ahead of all deferrals than early ones may be."""
 
 
 class Positions(NamedTuple):
@@ -186,6 +187,8 @@ class JoinState:
         if pending is not None:
             return _verdict(deferral, pending, result)
         is_unread = deferral >= self._deferrals_at
+        if deferral >= max(self._deferrals_at, self._known_deferrals) + self.policy.max_early:
+            return Late(deferral, is_answer=False)
         if is_unread and deferral not in self._decided:
             if deferral not in self._early:
                 self._early[deferral] = (offset, result)
@@ -270,6 +273,9 @@ class JoinState:
         return Verdict(oldest, pending, Path.FALLBACK, Reason.OVERFLOW, None)
 
     def _forget_passed(self) -> None:
+        if len(self._early_order) > 2 * len(self._early) + 1_000:
+            early = ((at, deferral) for deferral, (at, _) in self._early.items())
+            self._early_order = deque(sorted(early))
         while self._early_order:
             deferral = self._early_order[0][1]
             if deferral in self._early and deferral >= self._deferrals_at:
@@ -284,6 +290,8 @@ class JoinState:
                 for offset, pending in self._pending.items()
             ]
             heapify(self._timers)
+        if len(self._order) > 2 * len(self._pending) + 1_000:
+            self._order = deque(sorted(self._pending))
 
 
 def _verdict(offset: int, pending: Pending, result: SlowResult) -> Verdict:

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 DEAD_LETTER_BYTES = 100_000
 """The most that is kept of a key, of a value, and of all headers of a dead letter."""
 MAX_TRACEPARENT_BYTES = 256
+MAX_TEXT = 2_000
 
 Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to be written."""
@@ -35,6 +36,12 @@ class Read(NamedTuple):
     deferred_ms: float
     header: bytes
     traceparent: bytes | None
+
+
+def integer(text: bytes | None) -> int | None:
+    """The non-negative integer that a header spells, or None: anybody may write one."""
+    is_number = text is not None and text.isdigit() and len(text) <= 18
+    return int(text) if is_number and text is not None else None
 
 
 def header_of(headers: Sequence[Header], name: str) -> bytes | None:
@@ -94,34 +101,31 @@ def encode_deferral(
 def read_deferral(headers: Sequence[Header]) -> Read:
     """Checks the headers of a deferral; raises `WireError` with what is wrong."""
     header = header_of(headers, HUNCH)
-    deadline = header_of(headers, DEADLINE_MS)
-    if header is None or deadline is None or not deadline.isdigit() or len(deadline) > 18:
+    deadline_ms = integer(header_of(headers, DEADLINE_MS))
+    if header is None or deadline_ms is None:
         msg = f"A deferral must carry the headers {HUNCH} (JSON) and {DEADLINE_MS} (epoch ms)."
         raise WireError(msg)
     fields = decode_deferral(header)
-    return Read(int(deadline), fields.deferred_ms, header, traceparent_of(headers))
+    latest_ms = int(fields.deferred_ms + fields.delta_ms) + 1
+    return Read(min(deadline_ms, latest_ms), fields.deferred_ms, header, traceparent_of(headers))
 
 
 def decode_deferral(header: bytes) -> Deferral:
     """The meaning of a deferral's `hunch` header; raises `WireError`."""
     fields = _object(header, "the hunch header of a deferral")
     try:
-        fast = fields["fast"]
+        fast, name = fields["fast"], fields.get("id")
         return Deferral(
-            origin=str(fields["origin"]),
-            id=fields.get("id"),
-            fast=Answer(
-                label=str(fast["label"]),
-                confidence=float(fast["confidence"]),
-                model=str(fast["model"]),
-            ),
-            tau=float(fields["tau"]),
-            delta_ms=float(fields["delta_ms"]),
-            policy=str(fields["policy"]),
-            ingest_ms=int(fields["ingest_ms"]),
-            wait_ms=float(fields["wait_ms"]),
-            fast_ms=float(fields["fast_ms"]),
-            deferred_ms=float(fields["deferred_ms"]),
+            origin=_text(fields["origin"]),
+            id=name if isinstance(name, str | int) else None,
+            fast=_answer(fast, _text(fast["model"])),
+            tau=_number(fields["tau"]),
+            delta_ms=_number(fields["delta_ms"]),
+            policy=_text(fields["policy"]),
+            ingest_ms=int(_number(fields["ingest_ms"])),
+            wait_ms=_number(fields["wait_ms"]),
+            fast_ms=_number(fields["fast_ms"]),
+            deferred_ms=_number(fields["deferred_ms"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"The hunch header of a deferral lacks or garbles {error}."
@@ -159,12 +163,9 @@ def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
     head = _object(header_of(headers, HUNCH), "the hunch header of a slow result")
     body = _object(value, "a slow result")
     try:
-        origin, deferral = str(head["origin"]), int(head["deferral"])
-        model = str(head.get("model", "unknown"))
-        answer = None
-        if "label" in body:
-            confidence = float(body.get("confidence", 0.0))
-            answer = Answer(label=str(body["label"]), confidence=confidence, model=model)
+        origin, deferral = _text(head["origin"]), int(_number(head["deferral"]))
+        model = _text(head.get("model", "unknown"))
+        answer = _answer(body, model) if "label" in body else None
         return SlowResult(
             origin=origin,
             deferral=deferral,
@@ -172,7 +173,7 @@ def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
             answer=answer,
             error=str(body.get("error", "no answer"))[:1000] if answer is None else None,
             shed=answer is None and body.get("shed") is True,
-            slow_ms=float(body.get("slow_ms", 0.0)),
+            slow_ms=_number(body.get("slow_ms", 0.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"A slow result lacks or garbles {error}."
@@ -291,6 +292,25 @@ def encode_dead_letter(letter: DeadLetter, record: Any) -> Outgoing:
         if left >= 0 and not name.startswith("hunch-"):
             kept.append((name, text))
     return key, value, kept + own
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise ValueError(f"{str(value)[:40]!r}, which is no text of up to {MAX_TEXT} characters")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        raise ValueError(f"{str(value)[:40]!r}, which is no number from 0 on")
+    return value
+
+
+def _answer(fields: Mapping[str, object], model: str) -> Answer:
+    confidence = _number(fields["confidence"])
+    if confidence > 1:
+        raise ValueError(f"a confidence of {confidence}, which is over 1")
+    return Answer(label=_text(fields["label"]), confidence=confidence, model=model)
 
 
 def _object(text: bytes | None, what: str) -> dict[str, Any]:

@@ -91,7 +91,8 @@ class Lanes:
     def _close_ended(self, partition: int) -> None:
         lane, task, opened_ms = self._open[partition]
         if not task.done():
-            if self._harbour.member.terms.get(partition) != lane.term:
+            is_lost = self._harbour.member.terms.get(partition) != lane.term
+            if is_lost and not task.cancelling():
                 task.cancel()
             return
         del self._open[partition]

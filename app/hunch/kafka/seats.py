@@ -25,13 +25,18 @@ def seated(
     *,
     security: Mapping[str, Any],
     fetch_max_wait_ms: int,
+    request_timeout_ms: int,
 ) -> KafkaBroker:
     """A FastStream broker whose start lets every member join its group.
 
     `security` holds aiokafka's own keyword arguments, as `Settings.security` gives them.
     """
     broker = KafkaBroker(
-        bootstrap, security=_in_faststream(security), logger=None, allow_auto_create_topics=False
+        bootstrap,
+        security=_in_faststream(security),
+        request_timeout_ms=request_timeout_ms,
+        logger=None,
+        allow_auto_create_topics=False,
     )
     for member in members:
         subscriber = broker.subscriber(

@@ -28,6 +28,7 @@ from hunch.kafka.codec import (
     encode_decision,
     encode_deferral,
     header_of,
+    integer,
     traceparent_of,
 )
 from hunch.kafka.lane import Chunk, Harbour, Lane
@@ -92,6 +93,8 @@ class FastLane(Lane):
         self._dead_letters = fast.names.dead_letters_of(self.stage, partition)
         self._already_decided: set[int] = set()
         self._ends: dict[TopicPartition, int] = {}
+        self._inherited: dict[TopicPartition, int] = {}
+        self._inherited_to = 0
 
     def inputs(self) -> list[TopicPartition]:
         """One partition of `messages`."""
@@ -117,12 +120,14 @@ class FastLane(Lane):
         known = [(marks or {}).get(name, 0) for name in ("decisions", "deferrals")]
         if any(mark > self._ends[tp] for tp, mark in zip(outputs, known, strict=True)):
             known = [0, 0]
+        self._inherited = dict(zip(outputs, known, strict=True))
         self._already_decided = await read_back(
             harbour.client,
             harbour.clock,
             {tp: (mark, self._ends[tp]) for tp, mark in zip(outputs, known, strict=True)},
             lambda record: self._input_offset(record, start),
         )
+        self._inherited_to = max(self._already_decided, default=-1) + 1
         return {self._input: start}
 
     async def work(self) -> None:
@@ -168,8 +173,9 @@ class FastLane(Lane):
             except WireError:
                 return None
         name, _, offset = origin.rpartition("-")
-        is_own = name == f"{self._input.topic}-{self._input.partition}" and offset.isdigit()
-        return int(offset) if is_own and int(offset) >= start else None
+        is_own = name == f"{self._input.topic}-{self._input.partition}"
+        number = integer(offset.encode())
+        return number if is_own and number is not None and number >= start else None
 
     def _skip_decided(self, records: list[Any]) -> list[Any]:
         fresh = [record for record in records if record.offset not in self._already_decided]
@@ -313,10 +319,9 @@ class FastLane(Lane):
         """Everything below `position` has its output; the numbers say where later ones start."""
         if not self.inbox[self._input]:
             position = max(position, self.seen[self._input])
-        numbers = {
-            "decisions": self._ends[self._decisions],
-            "deferrals": self._ends[self._deferrals],
-        }
+        # Outputs that were read back lie below the ends: until they are passed, so do the marks.
+        marks = self._ends if position >= self._inherited_to else self._inherited
+        numbers = {"decisions": marks[self._decisions], "deferrals": marks[self._deferrals]}
         return {self._input: OffsetAndMetadata(position, pack(self.owner_mark, numbers))}
 
     def _fitting(self, decision: Outgoing) -> Outgoing:

@@ -21,6 +21,7 @@ from hunch.kafka.codec import (
     encode_dead_letter,
     encode_verdict,
     header_of,
+    integer,
     read_deferral,
 )
 from hunch.kafka.lane import Chunk, Harbour, Lane
@@ -276,5 +277,4 @@ class JoinLane(Lane):
 
 
 def _deferral_offset(record: Record) -> int | None:
-    text = header_of(record.headers, DEFERRAL)
-    return int(text) if text is not None and text.isdigit() else None
+    return integer(header_of(record.headers, DEFERRAL))
