@@ -16,6 +16,8 @@ from tests.brokers import is_alive, wait_until_gone
 from tests.cli.conftest import APP
 
 from hunch.cli.demo_checker import verdict
+from hunch.cli.demo_digits import Digits
+from hunch.cli.demo_tally import Tally
 
 SHORT = ("--count", "300", "--rate", "300")
 READY = re.compile(r"ready +after")
@@ -60,7 +62,7 @@ def gone(processes):
 
 
 def assert_exact(figures):
-    """One decision each, on three paths that add up."""
+    """One decision each, on paths that add up; how many are slow is up to the machine's load."""
     paths = figures["paths"]
     assert {
         "is_exact": True,
@@ -72,9 +74,11 @@ def assert_exact(figures):
         "examples": [],
     } == figures["verdict"]
     assert 300 == sum(path["count"] for path in paths.values()) == figures["decided"]
-    assert all(paths[path]["count"] > 0 for path in ("fast", "slow", "fallback"))
-    assert paths["fallback"]["p50_ms"] >= figures["delta_ms"] > paths["slow"]["p50_ms"]
-    assert figures["fast_alone"] < figures["cascade"] <= figures["slow_alone"]
+    assert 0 == paths["error"]["count"]
+    assert paths["fast"]["count"] > paths["fallback"]["count"] > 0
+    assert paths["fallback"]["p99_ms"] >= figures["delta_ms"]
+    assert figures["fast_alone"] < figures["slow_alone"]
+    assert figures["fast_alone"] <= figures["cascade"]
 
 
 def test_each_message_has_one_decision_and_the_stall_makes_fallbacks(demo, tmp_path):
@@ -159,6 +163,40 @@ def test_no_broker_is_told(demo):
     assert 3 == done.returncode
     assert done.stderr.startswith("hunch: No Kafka broker answers at 127.0.0.1:1 ")
     assert 1 == len(done.stderr.splitlines())
+
+
+def test_the_figures_count_each_message_once_by_path():
+    """Shares, accuracies and latencies of four decisions, one of them twice, one not the demo's."""
+    digits = Digits([b'{"label": "3", "pixels": []}', b'{"label": "5", "pixels": []}'])
+    tally = Tally(digits, slow_is_right=(True, False), count=5)
+    tally.on_sent(range(5), 1_000.0)
+    answers = [
+        ("demo-0", "fast", "3", "3", 1_010.0),
+        ("demo-0", "slow", "3", "3", 1_020.0),
+        ("demo-1", "fast", "3", "3", 1_030.0),
+        ("demo-2", "slow", "3", "8", 1_100.0),
+        ("demo-3", "fallback", "5", "5", 1_300.0),
+        ("else-4", "fast", "3", "3", 1_400.0),
+    ]
+
+    for name, path, label, fast, seen_ms in answers:
+        decision = {"id": name, "path": path, "label": label, "fast": {"label": fast}}
+        tally.on_decision(json.dumps(decision).encode(), seen_ms)
+    sums = tally.sums()
+
+    assert (5, 4) == (sums.sent, sums.decided)
+    assert (0.5, 0.75, 0.5) == (sums.fast_alone, sums.cascade, sums.slow_alone)
+    assert [2, 1, 1, 0] == [path.count for path in sums.paths.values()]
+    assert (0.5, 0.5, 20.0) == (
+        sums.paths["fast"].share,
+        sums.paths["fast"].accuracy,
+        sums.paths["fast"].p50_ms,
+    )
+    assert (0.0, None, None) == (
+        sums.paths["error"].share,
+        sums.paths["error"].accuracy,
+        sums.paths["error"].p99_ms,
+    )
 
 
 def test_a_verdict_counts_what_is_missing_doubled_and_of_others():
