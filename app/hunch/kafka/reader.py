@@ -6,12 +6,12 @@ forgets every position, so all partitions are assigned and sought without an awa
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from hunch.clock import Clock
-from hunch.kafka.client import Consumer, TopicPartition
+from hunch.kafka.client import Consumer, Header, TopicPartition
 from hunch.telemetry import log_event
 
 POLL_MS = 50
@@ -32,6 +32,18 @@ class Feed(Protocol):
 
     def broken(self, reason: str) -> None:
         """Reading failed: the lane has to take over again."""
+
+
+class Unreadable(NamedTuple):
+    """Stands for a record that the client library cannot take apart; nobody can decode it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = b""
+    headers: tuple[Header, ...] = ()
 
 
 class Reader:
@@ -81,12 +93,37 @@ class Reader:
                 read = await self._consumer.getmany(timeout_ms=POLL_MS)
                 self._hand_out(read)
                 await self._follow_positions()
+            except UnicodeDecodeError:
+                await self._step_over_unreadable()
             except OffsetOutOfRangeError as error:
                 self._break(set(error.args[0]), "the log no longer holds the next offset")
             except KafkaError as error:
                 log_event("read_failed", error=type(error).__name__, text=str(error)[:200])
                 self._break(set(self._feeds), f"reading failed: {type(error).__name__}")
                 await self._clock.sleep(PAUSE_AFTER_ERROR_MS)
+
+    async def _step_over_unreadable(self) -> None:
+        """Reads record by record up to one whose header names are no text, and stands in for it.
+
+        aiokafka refuses to hand out anything of a fetch with such a record in it.
+        """
+        for partition, (lane, _) in list(self._feeds.items()):
+            if partition in self._consumer.paused():
+                continue
+            try:
+                while read := await self._consumer.getmany(
+                    partition, timeout_ms=POLL_MS, max_records=1
+                ):
+                    self._hand_out(read)
+            except UnicodeDecodeError:
+                offset = await self._consumer.position(partition)
+                log_event("warning", message="a record cannot be read", offset=offset)
+                self._consumer.seek(partition, offset + 1)
+                self._hand_out(
+                    {partition: [Unreadable(partition.topic, partition.partition, offset)]}
+                )
+            if self._feeds.get(partition, (None,))[0] is not lane:
+                return
 
     def _assign(self) -> None:
         self._consumer.assign(list(self._feeds))
