@@ -16,7 +16,6 @@ from tests.kafka.ownership import Owners, Window
 
 PARTITIONS = 4
 LONGEST_GAP_S = 0.5
-LATEST_P99_MS = 10.0
 
 
 @pytest.fixture

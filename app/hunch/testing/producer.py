@@ -46,7 +46,7 @@ class MemoryBatch:
             raise TypeError("Headers are a list of (str, bytes).")
         needed_bytes = _RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
         for name, content in headers or ():
-            needed_bytes += _HEADER_OVERHEAD_BYTES + len(name.encode()) + len(content)
+            needed_bytes += _HEADER_OVERHEAD_BYTES + len(name.encode()) + len(content or b"")
         is_too_much = self._size_bytes + needed_bytes > self._max_bytes
         self._is_full = self._is_full or (is_too_much and bool(self.entries))
         if self._is_full:
