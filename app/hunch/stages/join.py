@@ -5,14 +5,14 @@ task, so a fallback is due although no record arrives. It never pauses `deferral
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from hunch.core.envelope import Reason, origin_of
 from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
 from hunch.errors import WireError
-from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
+from hunch.kafka.client import Header, OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import (
     DEFERRAL,
     DeadLetter,
@@ -30,9 +30,25 @@ from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
 from hunch.telemetry import log_event
 
-SLICE_RECORDS = 200
-"""Records and timers in one slice of work on the event loop: about 2 ms."""
+SLICE_RECORDS = 60
+"""Deferrals, results and timers, of each so many, in one slice of work on the event loop."""
 IDLE_COMMIT_MS = 1_000.0
+
+
+class Headed(NamedTuple):
+    """A deferral without its payload."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: Sequence[Header]
+    value: None = None
+
+    @classmethod
+    def of(cls, record: Any) -> Self:
+        """What the joiner keeps of a record that it has read."""
+        return cls(record.topic, record.partition, record.offset, record.key, record.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +128,12 @@ class JoinLane(Lane):
                     await clock.wait_for(self.wake.wait(), self._wait_ms(clock.now_ms()))
 
     def feed(self, partition: TopicPartition, records: list[Any]) -> None:
-        """Takes records, however many: the deadlines of deferrals must not pass unread."""
+        """Takes records, however many: the deadlines of deferrals must not pass unread.
+
+        Of a deferral the payload is dropped at once: its verdict needs only key and headers.
+        """
+        if partition == self._deferrals:
+            records = [Headed.of(record) for record in records]
         self.inbox[partition].extend(records)
         self.wake.set()
 
