@@ -14,6 +14,8 @@ TICK_S = 0.01
 class Load:
     """Sends messages until it is stopped; what was acknowledged is known by origin.
 
+    `ticks_s` says on the monotonic clock when it was at work: this process paused in between.
+
     Args:
         values: sent in turn, again and again.
         rate: messages a second.
@@ -31,6 +33,7 @@ class Load:
         limit: int | None = None,
     ) -> None:
         self.origins: list[str] = []
+        self.ticks_s: list[float] = []
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap, enable_idempotence=True, acks="all"
         )
@@ -70,7 +73,8 @@ class Load:
         futures = []
         sent = 0
         while not self._is_stopped and sent != self._limit:
-            due = int((time.monotonic() - began_s) * self._rate)
+            self.ticks_s.append(time.monotonic())
+            due = int((self.ticks_s[-1] - began_s) * self._rate)
             due = due if self._limit is None else min(due, self._limit)
             for number in itertools.islice(numbers, max(0, due - sent)):
                 value = self._values[number % len(self._values)]

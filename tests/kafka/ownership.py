@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tests.kafka.checker import Checker
+from tests.kafka.load import Load
 from tests.kafka.processes import StageProcess
 
 SETTLED_S = 20.0
@@ -80,13 +81,19 @@ class Window:
         self.name = name
         self.kept: dict[int, float] = {}
         self.moved: dict[int, float] = {}
+        self.paused_s = 0.0
         self.from_s = time.monotonic()
         self.from_ms = self.to_ms = time.time() * 1000
         self._before = before
         self._offset = offset
         self._paths = paths
 
-    async def close(self, checker: Checker, after: dict[int, StageProcess]) -> None:
+    @property
+    def kept_gap_s(self) -> float:
+        """The longest silence where the owner stayed, without the time this process stood still."""
+        return max(self.kept.values()) - self.paused_s
+
+    async def close(self, checker: Checker, load: Load, after: dict[int, StageProcess]) -> None:
         """Waits for signs of life everywhere, and measures the gaps."""
         to_s, self.to_ms = time.monotonic(), time.time() * 1000
         partitions = [self._offset + p for p in after]
@@ -96,10 +103,14 @@ class Window:
             gap_s = longest_gap_s(arrivals, self.from_s, to_s)
             is_kept = self._before.get(partition) is owner
             (self.kept if is_kept else self.moved)[partition] = gap_s
+        self.paused_s = longest_gap_s(load.ticks_s, self.from_s, to_s)
 
     def told(self) -> str:
         """The gaps in words."""
-        return f"{self.name}: kept {_gaps(self.kept)}, moved {_gaps(self.moved)}"
+        return (
+            f"{self.name}: kept {_gaps(self.kept)}, moved {_gaps(self.moved)}, "
+            f"the tester itself {self.paused_s * 1000:.0f} ms"
+        )
 
 
 def _gaps(gaps: dict[int, float]) -> str:
