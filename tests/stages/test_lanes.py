@@ -9,6 +9,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from tests.stages.parties import by_origin, cascade, slow
 
 from hunch.errors import ConfigError
+from hunch.kafka.metadata import unpack
 
 SURE, UNSURE = {"c": 0.95}, {"c": 0.6}
 
@@ -225,3 +226,21 @@ async def test_a_drain_finishes_what_is_in_hand():
 
         assert {origin} == set(by_origin(memory))
         assert committed(memory, "slow", "deferrals") == 1
+
+
+async def test_marks_stay_low_until_what_was_read_back_is_passed():
+    """A second crash right after a takeover still finds the outputs of the first owner."""
+    async with cascade() as memory:
+        (first,) = await memory.start("fast")
+        for _ in range(10):
+            memory.send(SURE)
+        await memory.clock.settle()
+        await first.kill()
+        memory.log.hold("messages", 0, "records")
+        (second,) = await memory.start("fast")
+        await memory.clock.settle()
+
+        lane = second.stage.lanes.running[0]
+        messages = TopicPartition("messages", 0)
+        found = [unpack(lane._offsets(at)[messages].metadata) or {} for at in (3, 10)]
+        assert [0, 10] == [numbers["decisions"] for numbers in found]
