@@ -75,10 +75,10 @@ class Checker:
         """Decisions beyond the first, over all origins."""
         return len(self.seen) - len(self.by_origin)
 
-    def arrivals(self, partition: int, *paths: str) -> list[float]:
-        """When decisions of one partition arrived, of these paths only where any are named."""
+    def of(self, partition: int, *paths: str) -> list[Seen]:
+        """The decisions of one partition, of these paths only where any are named."""
         return [
-            seen.arrived_s
+            seen
             for seen in self.seen
             if seen.partition == partition and (not paths or seen.path in paths)
         ]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tests.kafka.checker import Checker
+from tests.kafka.checker import Checker, Seen
 from tests.kafka.load import Load
 from tests.kafka.processes import StageProcess
 
@@ -55,14 +55,17 @@ def open_lanes(process: StageProcess) -> set[int]:
     return lanes & process.owned()
 
 
-def longest_gap_s(arrivals: Sequence[float], from_s: float, to_s: float) -> float:
-    """The longest silence that touches a window, from the arrival before it to the one after."""
-    before = [at for at in arrivals if at <= from_s][-1:]
-    after = [at for at in arrivals if at >= to_s][:1]
-    inside = [at for at in arrivals if from_s < at < to_s]
+def longest_gap_s(times_s: Sequence[float], from_s: float, to_s: float) -> tuple[float, float]:
+    """The longest silence that touches a window, and when it ended.
+
+    It counts from the last time before the window to the first one after it.
+    """
+    before = [at for at in times_s if at <= from_s][-1:]
+    after = [at for at in times_s if at >= to_s][:1]
+    inside = [at for at in times_s if from_s < at < to_s]
     assert before, "nothing had arrived before the window"
     assert after, "nothing arrived after the window"
-    return max(later - earlier for earlier, later in pairwise(before + inside + after))
+    return max((later - earlier, later) for earlier, later in pairwise(before + inside + after))
 
 
 class Window:
@@ -82,6 +85,7 @@ class Window:
         self.kept: dict[int, float] = {}
         self.moved: dict[int, float] = {}
         self.paused_s = 0.0
+        self._why = ""
         self.from_s = time.monotonic()
         self.from_ms = self.to_ms = time.time() * 1000
         self._before = before
@@ -99,18 +103,34 @@ class Window:
         partitions = [self._offset + p for p in after]
         await checker.hear(partitions, to_s, SETTLED_S, *self._paths)
         for partition, owner in after.items():
-            arrivals = checker.arrivals(self._offset + partition, *self._paths)
-            gap_s = longest_gap_s(arrivals, self.from_s, to_s)
-            is_kept = self._before.get(partition) is owner
-            (self.kept if is_kept else self.moved)[partition] = gap_s
-        self.paused_s = longest_gap_s(load.ticks_s, self.from_s, to_s)
+            decisions = checker.of(self._offset + partition, *self._paths)
+            arrivals = [seen.arrived_s for seen in decisions]
+            gap_s, ended_s = longest_gap_s(arrivals, self.from_s, to_s)
+            if self._before.get(partition) is owner:
+                self._explain(gap_s, decisions[arrivals.index(ended_s)])
+                self.kept[partition] = gap_s
+            else:
+                self.moved[partition] = gap_s
+        ticks_s = [*load.ticks_s, time.monotonic()]
+        self.paused_s, _ = longest_gap_s(ticks_s, self.from_s, to_s)
 
     def told(self) -> str:
         """The gaps in words."""
         return (
             f"{self.name}: kept {_gaps(self.kept)}, moved {_gaps(self.moved)}, "
-            f"the tester itself {self.paused_s * 1000:.0f} ms"
+            f"the tester itself {self.paused_s * 1000:.0f} ms; {self._why}"
         )
+
+    def _explain(self, gap_s: float, ended_by: Seen) -> None:
+        """Says where the time of the longest silence of kept partitions went."""
+        if gap_s > max(self.kept.values(), default=0.0):
+            body = ended_by.body
+            self._why = (
+                f"the longest of kept ended with a message that had waited "
+                f"{body['times']['total']:.0f} ms for its decision, which was appended "
+                f"{ended_by.timestamp_ms - body['at_ms']:.0f} ms and seen "
+                f"{ended_by.arrived_ms - body['at_ms']:.0f} ms later"
+            )
 
 
 def _gaps(gaps: dict[int, float]) -> str:
