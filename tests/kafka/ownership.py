@@ -11,6 +11,7 @@ from tests.kafka.processes import StageProcess
 
 SETTLED_S = 20.0
 LOOK_S = 0.02
+WORTH_TELLING_S = 0.25
 
 
 class Owners:
@@ -118,15 +119,15 @@ class Window:
         """The gaps in words."""
         return (
             f"{self.name}: kept {_gaps(self.kept)}, moved {_gaps(self.moved)}, "
-            f"the tester itself {self.paused_s * 1000:.0f} ms; {self._why}"
+            f"the tester itself {self.paused_s * 1000:.0f} ms{self._why}"
         )
 
     def _explain(self, gap_s: float, ended_by: Seen) -> None:
         """Says where the time of the longest silence of kept partitions went."""
-        if gap_s > max(self.kept.values(), default=0.0):
+        if gap_s > max([WORTH_TELLING_S, *self.kept.values()]):
             body = ended_by.body
             self._why = (
-                f"the longest of kept ended with a message that had waited "
+                f"; the longest of kept ended with a message that had waited "
                 f"{body['times']['total']:.0f} ms for its decision, which was appended "
                 f"{ended_by.timestamp_ms - body['at_ms']:.0f} ms and seen "
                 f"{ended_by.arrived_ms - body['at_ms']:.0f} ms later"
