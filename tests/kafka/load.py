@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
@@ -20,6 +20,7 @@ class Load:
         values: sent in turn, again and again.
         rate: messages a second.
         limit: how many are sent at most.
+        hurried_every: of so many messages of a partition, one is to be decided at once.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Load:
         rate: float,
         partitions: int = 4,
         limit: int | None = None,
+        hurried_every: int | None = None,
     ) -> None:
         self.origins: list[str] = []
         self.ticks_s: list[float] = []
@@ -42,6 +44,7 @@ class Load:
         self._rate = rate
         self._partitions = partitions
         self._limit = limit
+        self._hurried_every = hurried_every
         self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
 
@@ -76,12 +79,21 @@ class Load:
             self.ticks_s.append(time.monotonic())
             due = int((self.ticks_s[-1] - began_s) * self._rate)
             due = due if self._limit is None else min(due, self._limit)
-            for number in itertools.islice(numbers, max(0, due - sent)):
-                value = self._values[number % len(self._values)]
-                partition = number % self._partitions
-                futures.append(await self._producer.send(self._topic, value, partition=partition))
+            turn = itertools.islice(numbers, max(0, due - sent))
+            futures += [await self._send_one(number) for number in turn]
             sent = max(sent, due)
             await asyncio.sleep(TICK_S)
         for acknowledged in await asyncio.gather(*futures):
             where = acknowledged.topic_partition
             self.origins.append(f"{where.topic}-{where.partition}-{acknowledged.offset}")
+
+    async def _send_one(self, number: int) -> asyncio.Future[Any]:
+        headers = []
+        turn, partition = divmod(number, self._partitions)
+        if self._hurried_every is not None and turn % self._hurried_every == 0:
+            headers.append(("hunch-deadline-ms", b"%d" % (time.time() * 1000)))
+        value = self._values[number % len(self._values)]
+        future: asyncio.Future[Any] = await self._producer.send(
+            self._topic, value, partition=partition, headers=headers
+        )
+        return future

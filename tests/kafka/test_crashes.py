@@ -21,13 +21,9 @@ PARTITIONS = 4
 RATE = 400.0
 TAU = 0.995
 """About half of the digits are deferred."""
-IN_HAND = {
-    "max_queue_delay_ms": 250,
-    "max_batch_size": 512,
-    "commit_interval_ms": 400,
-    "heartbeat_interval_ms": 400,
-}
-"""Deferrals wait for their batch and commits for their time: there is always work in hand."""
+IN_HAND = {"delta_ms": 2_000, "max_queue_delay_ms": 800, "max_batch_size": 1_024}
+"""Deferrals wait long for their batch, while every second message is decided at once: commits flow,
+and always leave older work behind that is undecided."""
 INPUTS = {"fast": "messages", "slow": "deferrals", "join": "deferrals"}
 
 
@@ -100,7 +96,7 @@ async def test_killed_stages_lose_no_decision(
     began_s = time.monotonic()
 
     def start(name):
-        return start_stage(name, tau=TAU, delta_ms=1_000, **IN_HAND)
+        return start_stage(name, tau=TAU, **IN_HAND)
 
     prefix = await fresh_topics(partitions=PARTITIONS)
     running = {name: start(name) for name in ("fast", "slow", "join")}
@@ -109,7 +105,7 @@ async def test_killed_stages_lose_no_decision(
     async with (
         Offsets(kafka_bootstrap) as offsets,
         Checker(kafka_bootstrap, f"{prefix}decisions", 2 * PARTITIONS) as checker,
-        Load(kafka_bootstrap, f"{prefix}messages", digits, rate=RATE) as load,
+        Load(kafka_bootstrap, f"{prefix}messages", digits, rate=RATE, hurried_every=2) as load,
     ):
         scene = Scene(prefix, checker, offsets)
         await checker.hear(range(2 * PARTITIONS), time.monotonic(), 20.0)
