@@ -68,6 +68,7 @@ class Service:
         self._client: KafkaClient | None = None
         self._embedded: embedded.EmbeddedBroker | None = None
         self._bootstrap = settings.bootstrap
+        self._security = settings.security()
         if settings.bootstrap == embedded.ADDRESS:
             self._embedded = embedded.EmbeddedBroker()
             self._embedded.start()
@@ -78,7 +79,7 @@ class Service:
             seated(
                 self._members.values(),
                 self._bootstrap,
-                security=settings.security(),
+                security=self._security,
                 fetch_max_wait_ms=self._fetch_max_wait_ms,
                 request_timeout_ms=settings.request_timeout_ms,
             ),
@@ -141,11 +142,10 @@ class Service:
             log_event("warning", message=f"{key} is set, but has no effect in this version.")
         fast, slow = self._load_models()
         await self._wait_for_broker()
-        security = settings.security()
         self._client = KafkaClient(
             self._bootstrap,
             self._clock,
-            security=security,
+            security=self._security,
             fetch_max_wait_ms=self._fetch_max_wait_ms,
             request_timeout_ms=settings.request_timeout_ms,
         )
@@ -193,7 +193,7 @@ class Service:
                     self._bootstrap,
                     self._clock,
                     min(BROKER_LOOK_MS, left_ms),
-                    security=settings.security(),
+                    security=self._security,
                 )
             except BrokerUnreachable:
                 if left_ms <= BROKER_LOOK_MS:

@@ -25,11 +25,8 @@ EventName = Literal[
     "lane_closed",  # a partition is not read any more, and why
     "lane_lost",  # a lane ended by an error or by another owner
     "lane_missing",  # a partition is owned and no lane of it runs
-    "takeover",  # the state of a partition was rebuilt, and how long it took
     "lost_records",  # the broker deleted records before anybody read them
-    "expired",  # deferrals were skipped unanswered, their deadline had passed
     "overflow",  # a bound was reached, and which
-    "dead_letter",  # a record that nobody can decode was put aside
     "commit_failed",  # offsets were not taken; they go again with the next commit
     "read_failed",  # a read broke; its lanes take over again
     "slow_model_failed",  # a whole batch failed in the slow model and falls back
@@ -43,7 +40,6 @@ EventName = Literal[
     "suppressed",  # lines of one logger were left out, and how many
 ]
 CountName = Literal[
-    "received",  # records read, by stage
     "decided",  # decisions acknowledged, by path and reason
     "deferred",  # deferrals acknowledged
     "answered",  # slow results acknowledged

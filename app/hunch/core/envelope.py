@@ -74,8 +74,3 @@ class SlowResult:
 def origin_of(topic: str, partition: int, offset: int) -> str:
     """The name of an input record: `topic-partition-offset`."""
     return f"{topic}-{partition}-{offset}"
-
-
-def offset_of(origin: str) -> int:
-    """The offset in an origin; raises `ValueError` where there is none."""
-    return int(origin.rsplit("-", 1)[1])

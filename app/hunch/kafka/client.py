@@ -87,12 +87,6 @@ class Batch(Protocol):
         """How many records were taken."""
 
 
-class Acknowledged(Protocol):
-    """A future of the broker's answer to one batch."""
-
-    def __await__(self) -> Any: ...
-
-
 class Producer(Protocol):
     """Writes whole batches to partitions that it is told."""
 
@@ -144,7 +138,6 @@ class GroupConsumer(Protocol):
 
 
 __all__ = [
-    "Acknowledged",
     "Batch",
     "Client",
     "Consumer",

@@ -30,8 +30,9 @@ Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 
 
 class Read(NamedTuple):
-    """A deferral as it was read: its times, and its header still encoded."""
+    """A deferral as it was read: its name and times, and its header still encoded."""
 
+    origin: str
     deadline_ms: int
     deferred_ms: float
     header: bytes
@@ -107,7 +108,13 @@ def read_deferral(headers: Sequence[Header]) -> Read:
         raise WireError(msg)
     fields = decode_deferral(header)
     latest_ms = int(fields.deferred_ms + fields.delta_ms) + 1
-    return Read(min(deadline_ms, latest_ms), fields.deferred_ms, header, traceparent_of(headers))
+    return Read(
+        fields.origin,
+        min(deadline_ms, latest_ms),
+        fields.deferred_ms,
+        header,
+        traceparent_of(headers),
+    )
 
 
 def decode_deferral(header: bytes) -> Deferral:

@@ -113,12 +113,13 @@ class Lane(ABC):
     async def rebuild(
         self,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
         """Rebuilds the state from the commit and the log; the offsets to read on from.
 
         `committed` holds, for each input, the committed offset moved up to the log's start (-1
-        where nothing was ever committed).
+        where nothing was ever committed); `first` and `ends` are the bounds of each input's log.
         """
 
     @abstractmethod
@@ -227,7 +228,7 @@ class Lane(ABC):
         committed = await harbour.client.committed(harbour.member.group, inputs)
         first, ends = await harbour.reader.log_ends(inputs)
         checked = self._check_against_log(committed, first, ends)
-        start = await self.rebuild(checked, ends)
+        start = await self.rebuild(checked, first, ends)
         start = {tp: first[tp] if at < 0 else at for tp, at in start.items()}
         self.seen = dict(start)
         harbour.reader.open(self, start)

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 import orjson
 
 VERSION = 1
-MAX_LENGTH = 4096
-"""`offset.metadata.max.bytes` of a broker, by default."""
 
 
 def pack(owner: int, numbers: Mapping[str, int]) -> str:

@@ -103,6 +103,7 @@ class FastLane(Lane):
     async def rebuild(
         self,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
         """Reads back which messages from the committed offset on have their output already.
@@ -110,7 +111,7 @@ class FastLane(Lane):
         The commit names the ends of this lane's outputs; where it cannot be read, or nothing was
         ever committed, the outputs are read from their start: they are right, the commit is not.
         """
-        del ends
+        del first, ends
         harbour, (start, text) = self.harbour, committed[self._input]
         outputs = [self._decisions, self._deferrals]
         _, self._ends = await harbour.reader.log_ends(outputs)

@@ -88,15 +88,15 @@ class JoinLane(Lane):
     async def rebuild(
         self,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
         """Reads its own decisions back from the mark, and starts from the lowest undecided."""
         harbour = self.harbour
-        first, own_ends = await harbour.reader.log_ends([self._decisions])
-        first_inputs, _ = await harbour.reader.log_ends(self.inputs())
+        own_first, own_ends = await harbour.reader.log_ends([self._decisions])
         decisions_end = own_ends[self._decisions]
-        start = self._start(committed, first_inputs, ends, decisions_end)
-        back = (max(start.decisions_mark, first[self._decisions]), decisions_end)
+        start = self._start(committed, first, ends, decisions_end)
+        back = (max(start.decisions_mark, own_first[self._decisions]), decisions_end)
         decided = await read_back(
             harbour.client, harbour.clock, {self._decisions: back}, _deferral_offset
         )

@@ -21,7 +21,7 @@ from hunch.core.offsets import ContiguousPrefix
 from hunch.errors import InferenceFailed, WireError
 from hunch.inference.predictor import Prediction, Predictor
 from hunch.kafka.client import OffsetAndMetadata, TopicPartition
-from hunch.kafka.codec import Outgoing, decode_deferral, encode_result, read_deferral
+from hunch.kafka.codec import Outgoing, encode_result, read_deferral
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
@@ -189,10 +189,11 @@ class SlowLane(Lane):
     async def rebuild(
         self,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, int]:
         """Goes on from the committed prefix; answering again does no harm."""
-        del ends
+        del first, ends
         start = committed[self._input].offset
         self._prefix = ContiguousPrefix(max(start, 0))
         return {self._input: start}
@@ -260,8 +261,7 @@ class SlowLane(Lane):
         except WireError:
             self.harbour.counts.count("foreign", stage=self.stage)
             return None
-        origin = decode_deferral(read.header).origin
-        work = Work(self, record.offset, record.key, record.value, origin)
+        work = Work(self, record.offset, record.key, record.value, read.origin)
         return Waiting(read.deadline_ms, 0, work)
 
     def _note_position(self) -> None:
