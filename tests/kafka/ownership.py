@@ -107,7 +107,7 @@ class Window:
             decisions = checker.of(self._offset + partition, *self._paths)
             arrivals = [seen.arrived_s for seen in decisions]
             gap_s, ended_s = longest_gap_s(arrivals, self.from_s, to_s)
-            if self._before.get(partition) is owner:
+            if self._before.get(partition) is owner and self._stayed(partition, owner):
                 self._explain(gap_s, decisions[arrivals.index(ended_s)])
                 self.kept[partition] = gap_s
             else:
@@ -121,6 +121,11 @@ class Window:
             f"{self.name}: kept {_gaps(self.kept)}, moved {_gaps(self.moved)}, "
             f"the tester itself {self.paused_s * 1000:.0f} ms{self._why}"
         )
+
+    def _stayed(self, partition: int, owner: StageProcess) -> bool:
+        """Whether no rebalance in the window took it away and brought it back."""
+        told = [event for event in owner.of("assigned") if event["seen_s"] > self.from_s]
+        return all(partition in event["partitions"] for event in told)
 
     def _explain(self, gap_s: float, ended_by: Seen) -> None:
         """Says where the time of the longest silence of kept partitions went."""

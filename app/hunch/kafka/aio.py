@@ -6,6 +6,8 @@ What aiokafka does that one would not guess, and what is done about it here:
   partition is asked for by name, and one missing in the answer is asked for again;
 * `stop()` of a consumer that has just started raises `CancelledError` and leaks a task: `start()`
   waits one turn of the loop;
+* offsets of a topic that a consumer has not heard of yet cost its retry back-off, 100 ms a topic:
+  its metadata is waited for first;
 * `stop()` of an idempotent producer sends what it still holds, and hangs while the broker is away:
   here it ends the sender, as whoever wants an answer has awaited it before.
 """
@@ -31,12 +33,26 @@ ADMIN_PAUSE_MS = 200
 
 
 class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is untyped
-    """A consumer that can be stopped at any time after its start."""
+    """A consumer that can be stopped at any time after its start, and knows offsets at once."""
 
     async def start(self) -> None:
         """Starts, and lets the fetcher's tasks begin: `stop()` right after would hit them cold."""
         await super().start()
         await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> Any:
+        """The first offset that each log still holds."""
+        await self._hear_of(partitions)
+        return await super().beginning_offsets(partitions)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> Any:
+        """The end that a reader of this isolation can reach in each log."""
+        await self._hear_of(partitions)
+        return await super().end_offsets(partitions)
+
+    async def _hear_of(self, partitions: list[TopicPartition]) -> None:
+        for topic in sorted({partition.topic for partition in partitions}):
+            await self._client._wait_on_metadata(topic)  # noqa: SLF001
 
 
 class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
