@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Counts what was skipped because the machine lacks something."""
+    """Metrics what was skipped because the machine lacks something."""
     yield
     why = None if call.excinfo is None else getattr(call.excinfo.value, "msg", None)
     if why in LACKING:

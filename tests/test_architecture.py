@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "bundled": set(),
     "settings": {"errors"},
     "core": {"core", "errors"},
-    "telemetry": {"core", "errors"},
+    "telemetry": {"telemetry", "core", "errors"},
     "inference": {"inference", "core", "errors"},
     "kafka": {"kafka", "telemetry", "core", "errors"},
     "stages": {"stages", "kafka", "inference", "telemetry", "core", "errors"},

@@ -44,7 +44,7 @@ from hunch.kafka.topics import ensure_embedded, require_verified
 from hunch.settings import Settings, load
 from hunch.stages.cascade import Cascade
 from hunch.stages.stage import Stage
-from hunch.telemetry import Counts, configure_logging, log_event
+from hunch.telemetry import Metrics, configure_logging, log_event
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
@@ -61,7 +61,7 @@ class Service:
         self.stages = tuple(stages)
         self.exit_code = 0
         self._clock = SystemClock()
-        self._counts = Counts()
+        self._metrics = Metrics()
         self._running: list[Stage] = []
         self._predictors: list[OnnxPredictor] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,11 +102,12 @@ class Service:
                 commit_interval_ms=settings.commit_interval_ms,
             )
         return Member(
+            stage=name,
             group=settings.group(name),
             topic=settings.topic("messages" if name == "fast" else "deferrals"),
             policy=policy,
             clock=self._clock,
-            counts=self._counts,
+            metrics=self._metrics,
         )
 
     # -- life
@@ -125,7 +126,7 @@ class Service:
         finally:
             announcing.cancel()
             await self._close()
-            log_event("stopped", counts=self._counts.snapshot())
+            log_event("stopped", counts=self._metrics.snapshot())
         if self.exit_code:
             raise SystemExit(self.exit_code)
 
@@ -210,7 +211,7 @@ class Service:
         return Cascade(
             client=client,
             clock=self._clock,
-            counts=self._counts,
+            metrics=self._metrics,
             names=Names(
                 messages=settings.topic("messages"),
                 deferrals=settings.topic("deferrals"),

@@ -197,7 +197,7 @@ async def test_a_clients_deadline_counts_where_it_is_earlier():
         assert {past, soon} == set(by_origin(memory))
         await memory.clock.advance(800)
         assert {past, soon, odd} == set(by_origin(memory))
-        assert memory.counts.snapshot()["deadlines_ignored"] == 1
+        assert memory.metrics.snapshot()["deadlines_ignored"] == 1
 
 
 async def test_at_its_bound_the_joiner_decides_the_oldest():

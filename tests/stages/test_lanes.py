@@ -99,7 +99,7 @@ async def test_a_failed_delivery_closes_the_lane_and_the_next_one_goes_on(stage)
         await memory.clock.advance(30_000)
 
         assert set(origins) == set(by_origin(memory))
-        assert memory.counts.snapshot()[f"takeovers{{stage={stage}}}"] == 2
+        assert memory.metrics.snapshot()[f"takeovers{{stage={stage}}}"] == 2
 
 
 async def test_a_refused_commit_is_tried_again():
@@ -111,7 +111,7 @@ async def test_a_refused_commit_is_tried_again():
         await memory.clock.advance(1_000)
 
         assert committed(memory, "fast", "messages") == 1
-        assert memory.counts.snapshot()["commits_failed"] == 2
+        assert memory.metrics.snapshot()["commits_failed{stage=fast}"] == 2
 
 
 async def test_offsets_that_nobody_can_read_leave_no_lag():
@@ -141,7 +141,7 @@ async def test_records_deleted_before_anybody_read_them_are_counted():
         await memory.start("fast")
         await memory.clock.advance(1_000)
 
-        assert memory.counts.snapshot()["lost{stage=fast}"] == 3
+        assert memory.metrics.snapshot()["lost_records{stage=fast}"] == 3
         assert {0, 4, 5} == {int(origin.rsplit("-", 1)[1]) for origin in by_origin(memory)}
 
 
@@ -194,7 +194,7 @@ async def test_expired_offsets_of_the_group_double_nothing():
         await memory.clock.advance(1_000)
 
         assert set(origins) == set(by_origin(memory))
-        assert memory.counts.snapshot()["duplicates_skipped{stage=fast}"] == 3
+        assert memory.metrics.snapshot()["duplicates_skipped{stage=fast}"] == 3
 
 
 async def test_partitions_that_stay_are_read_on_while_others_move():

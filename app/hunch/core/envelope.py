@@ -70,6 +70,13 @@ class SlowResult:
     shed: bool = False
     slow_ms: float = 0.0
 
+    @property
+    def outcome(self) -> str:
+        """`answer`, `shed` or `error`."""
+        if self.answer is not None:
+            return "answer"
+        return "shed" if self.shed else "error"
+
 
 def origin_of(topic: str, partition: int, offset: int) -> str:
     """The name of an input record: `topic-partition-offset`."""

@@ -236,10 +236,9 @@ def encode_decision(
     return key, orjson.dumps(decision), headers
 
 
-def encode_verdict(verdict: Verdict, now_ms: float) -> Outgoing:
-    """The decision of a verdict of the joiner."""
+def encode_verdict(verdict: Verdict, deferral: Deferral, now_ms: float) -> Outgoing:
+    """The decision of a verdict of the joiner; `deferral` is what its header means."""
     pending, result = verdict.pending, verdict.result
-    deferral = decode_deferral(pending.header)
     slow = None if result is None or result.answer is None else result.answer
     said = slow if verdict.path is Path.SLOW and slow is not None else deferral.fast
     times: dict[str, float] = {"wait": deferral.wait_ms, "fast": deferral.fast_ms}

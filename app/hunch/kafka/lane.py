@@ -26,7 +26,7 @@ from hunch.kafka.codec import Outgoing
 from hunch.kafka.delivery import AtLeastOnce, Offsets
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
-from hunch.telemetry import Counts, log_event
+from hunch.telemetry import Metrics, Told, log_event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Harbour:
 
     client: Client
     clock: Clock
-    counts: Counts
+    metrics: Metrics
     member: Member
     reader: Reader
     policy: LanePolicy
@@ -60,11 +60,12 @@ class Harbour:
 
 @dataclass(slots=True)
 class Chunk:
-    """Outputs, the offsets they stand for, and what the lane wants to hear of afterwards."""
+    """Outputs, the offsets they stand for, and what is to be heard of them afterwards."""
 
     outputs: dict[tuple[str, int], list[Outgoing]]
     offsets: Offsets
     done: list[int] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
 
     @property
     def size(self) -> int:
@@ -77,6 +78,7 @@ class Chunk:
             self.outputs.setdefault(where, []).extend(records)
         self.offsets.update(later.offsets)
         self.done.extend(later.done)
+        self.told.extend(later.told)
 
 
 class Lane(ABC):
@@ -232,7 +234,7 @@ class Lane(ABC):
         start = {tp: first[tp] if at < 0 else at for tp, at in start.items()}
         self.seen = dict(start)
         harbour.reader.open(self, start)
-        harbour.counts.count("takeovers", stage=self.stage)
+        harbour.metrics.count("takeovers", stage=self.stage)
         log_event(
             "lane_opened",
             stage=self.stage,
@@ -261,7 +263,7 @@ class Lane(ABC):
             offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
             checked[tp] = OffsetAndMetadata(offset, found.metadata)
         if lost:
-            harbour.counts.count("lost", lost, stage=self.stage)
+            harbour.metrics.count("lost_records", lost, stage=self.stage)
             log_event("lost_records", stage=self.stage, partition=self.partition, count=lost)
         return checked
 
@@ -275,5 +277,14 @@ class Lane(ABC):
             self.check()
             chunk, self._outbox = self._outbox, None
             self._outbox_changed.set()
-            ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
-            self.acknowledged(chunk, ends)
+            await self._deliver(chunk)
+
+    async def _deliver(self, chunk: Chunk) -> None:
+        clock, metrics = self.harbour.clock, self.harbour.metrics
+        began_ms = clock.now_ms()
+        ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
+        now_ms = clock.now_ms()
+        if chunk.outputs:
+            metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)
+        chunk.told.tell(metrics, self.stage, now_ms)
+        self.acknowledged(chunk, ends)

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from hunch.clock import Clock
 from hunch.kafka.client import GroupConsumer, OffsetAndMetadata, TopicPartition
-from hunch.telemetry import Counts, log_event
+from hunch.telemetry import Metrics, log_event
 
 COMMIT_TIMEOUT_MS = 5_000
 
@@ -39,8 +39,16 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
     """One stage's seat in its group."""
 
     def __init__(
-        self, *, group: str, topic: str, policy: MemberPolicy, clock: Clock, counts: Counts
+        self,
+        *,
+        stage: str,
+        group: str,
+        topic: str,
+        policy: MemberPolicy,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
+        self.stage = stage
         self.group = group
         self.topic = topic
         self.policy = policy
@@ -48,7 +56,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self.is_settled = False
         self.changed = asyncio.Event()
         self._clock = clock
-        self._counts = counts
+        self._metrics = metrics
         self._term_numbers = itertools.count(1)
         self._seat: Callable[[], GroupConsumer | None] = lambda: None
         self._member_id: str | None = None
@@ -126,7 +134,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         try:
             await self._clock.wait_for(seat.commit(offsets), COMMIT_TIMEOUT_MS)
         except (KafkaError, TimeoutError) as error:
-            self._counts.count("commits_failed")
+            self._metrics.count("commits_failed", stage=self.stage)
             log_event("commit_failed", group=self.group, error=type(error).__name__)
             for partition, old in noted.items():
                 if self.terms.get(partition) == terms.get(partition) is not None:

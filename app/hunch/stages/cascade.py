@@ -18,7 +18,7 @@ from hunch.stages.fast import FastStage
 from hunch.stages.join import JoinStage
 from hunch.stages.slow import SlowStage
 from hunch.stages.stage import Stage
-from hunch.telemetry import Counts
+from hunch.telemetry import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Cascade:
 
     client: Client
     clock: Clock
-    counts: Counts
+    metrics: Metrics
     names: Names
     exit_policy: ExitPolicy
     batch_policy: BatchPolicy
@@ -68,7 +68,7 @@ class Cascade:
             times=ServiceTimes(service_ms),
             max_queue=self.max_slow_queue,
             clock=self.clock,
-            counts=self.counts,
+            metrics=self.metrics,
         )
         return self._stage("slow", member, slow.lane, isolation="read_uncommitted", worker=slow.run)
 
@@ -91,7 +91,7 @@ class Cascade:
             member=member,
             client=self.client,
             clock=self.clock,
-            counts=self.counts,
+            metrics=self.metrics,
             isolation=isolation,
             policy=self.lane_policy,
             make_lane=make_lane,

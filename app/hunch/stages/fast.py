@@ -35,6 +35,7 @@ from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
+from hunch.telemetry import Told
 
 SLICE_RECORDS = 100
 """Messages decided in one slice of work on the event loop: about 1 ms."""
@@ -117,7 +118,7 @@ class FastLane(Lane):
         _, self._ends = await harbour.reader.log_ends(outputs)
         marks = unpack(text) if start >= 0 else None
         if marks is None and start >= 0:
-            harbour.counts.count("foreign", stage=self.stage)
+            harbour.metrics.count("foreign_records", stage=self.stage)
         known = [(marks or {}).get(name, 0) for name in ("decisions", "deferrals")]
         if any(mark > self._ends[tp] for tp, mark in zip(outputs, known, strict=True)):
             known = [0, 0]
@@ -156,13 +157,9 @@ class FastLane(Lane):
             await self.hand_over(await self._decide(predictions, position))
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
-        """Counts what is in the log now, and remembers where the outputs end."""
+        """Remembers where the outputs end."""
+        del chunk
         self._ends |= {TopicPartition(*where): end for where, end in ends.items()}
-        counts = self.harbour.counts
-        counts.count("deferred", len(chunk.outputs.get(self._deferrals, ())))
-        counts.count("decided", len(chunk.outputs.get(self._decisions, ())), stage=self.stage)
-        if letters := len(chunk.outputs.get(self._dead_letters, ())):
-            counts.count("dead_letters", letters, stage=self.stage)
 
     def _input_offset(self, record: Record, start: int) -> int | None:
         """Which message from `start` on an output of this lane belongs to."""
@@ -182,7 +179,7 @@ class FastLane(Lane):
         fresh = [record for record in records if record.offset not in self._already_decided]
         self._already_decided.difference_update(record.offset for record in records)
         if skipped := len(records) - len(fresh):
-            self.harbour.counts.count("duplicates_skipped", skipped, stage=self.stage)
+            self.harbour.metrics.count("duplicates_skipped", skipped, stage=self.stage)
         return fresh
 
     async def _predict(self, records: list[Any]) -> list[tuple[list[Any], Prediction]]:
@@ -203,8 +200,13 @@ class FastLane(Lane):
     ) -> Chunk:
         """Decides in slices, so that timers and heartbeats of this process are not kept waiting."""
         outputs: Outputs = {self._decisions: [], self._deferrals: [], self._dead_letters: []}
+        told, metrics = Told(), self.harbour.metrics
         for records, prediction in predictions:
             scores = max_probability(prediction.probabilities)
+            metrics.count("batches", stage=self.stage)
+            metrics.observe("batch_size", [len(records)], stage=self.stage)
+            metrics.observe("inference_seconds", [prediction.elapsed_ms / 1000], stage=self.stage)
+            metrics.observe("confidence", scores, stage=self.stage)
             columns = Columns(
                 exits=self._fast.policy.exits(scores).tolist(),
                 confidences=scores.tolist(),
@@ -212,10 +214,11 @@ class FastLane(Lane):
             )
             for start in range(0, len(records), SLICE_RECORDS):
                 rows = range(start, min(start + SLICE_RECORDS, len(records)))
-                self._decide_rows(rows, records, prediction, columns, outputs)
+                self._decide_rows(rows, records, prediction, columns, outputs, told)
                 await self.harbour.clock.sleep(0)
+        told.count("deferrals", len(outputs[self._deferrals]))
         written = {where: out for where, out in outputs.items() if out}
-        return Chunk(written, self._offsets(position))
+        return Chunk(written, self._offsets(position), told=told)
 
     def _decide_rows(
         self,
@@ -224,6 +227,7 @@ class FastLane(Lane):
         prediction: Prediction,
         columns: Columns,
         outputs: Outputs,
+        told: Told,
     ) -> None:
         policy, predictor, now_ms = (
             self._fast.policy,
@@ -235,7 +239,7 @@ class FastLane(Lane):
             record = records[row]
             arrival = _arrival(record, prediction, row, now_ms)
             if row in prediction.errors:
-                self._put_aside(arrival, *prediction.errors[row], outputs)
+                self._put_aside(arrival, *prediction.errors[row], outputs, told)
                 continue
             answer = Answer(
                 label=predictor.labels[best[row]],
@@ -254,6 +258,7 @@ class FastLane(Lane):
                 path, reason = Path.FALLBACK, Reason.OVERSIZED
             exit_ = self._exit(arrival, answer, path, reason)
             outputs[self._decisions].append(self._fitting(exit_))
+            told.decision(path, reason, now_ms - arrival.ingest_ms)
 
     def _exit(
         self,
@@ -291,7 +296,7 @@ class FastLane(Lane):
         policy, record = self._fast.policy, arrival.record
         asked_ms, is_ignored = asked_deadline_ms(header_of(record.headers, DEADLINE_MS))
         if is_ignored:
-            self.harbour.counts.count("deadlines_ignored")
+            self.harbour.metrics.count("deadlines_ignored")
         deferral = Deferral(
             origin=arrival.origin,
             id=arrival.id,
@@ -308,11 +313,15 @@ class FastLane(Lane):
         traceparent = traceparent_of(record.headers)
         return record.key, record.value, encode_deferral(deferral, deadline_ms, traceparent)
 
-    def _put_aside(self, arrival: Arrival, reason: str, sentence: str, outputs: Outputs) -> None:
+    def _put_aside(
+        self, arrival: Arrival, reason: str, sentence: str, outputs: Outputs, told: Told
+    ) -> None:
         why = Reason(reason)
         decision = self._exit(arrival, None, Path.ERROR, why, error=sentence)
         outputs[self._decisions].append(self._fitting(decision))
+        told.decision(Path.ERROR, why, arrival.now_ms - arrival.ingest_ms)
         if why is not Reason.TOMBSTONE:
+            told.count("dead_letters", stage=self.stage, reason=why)
             letter = DeadLetter(arrival.origin, self.stage, why, sentence, arrival.now_ms)
             outputs[self._dead_letters].append(encode_dead_letter(letter, arrival.record))
 

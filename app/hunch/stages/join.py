@@ -6,7 +6,7 @@ task, so a fallback is due although no record arrives. It never pauses `deferral
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from hunch.core.envelope import Reason, origin_of
@@ -17,6 +17,7 @@ from hunch.kafka.codec import (
     DEFERRAL,
     DeadLetter,
     Outgoing,
+    decode_deferral,
     decode_result,
     encode_dead_letter,
     encode_verdict,
@@ -28,7 +29,7 @@ from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
-from hunch.telemetry import log_event
+from hunch.telemetry import Told, log_event
 
 SLICE_RECORDS = 60
 """Deferrals, results and timers, of each so many, in one slice of work on the event loop."""
@@ -49,6 +50,16 @@ class Headed(NamedTuple):
     def of(cls, record: Any) -> Self:
         """What the joiner keeps of a record that it has read."""
         return cls(record.topic, record.partition, record.offset, record.key, record.headers)
+
+
+@dataclass(slots=True)
+class Slice:
+    """What one slice of work has come to so far."""
+
+    now_ms: float
+    verdicts: list[Verdict] = field(default_factory=list)
+    outputs: dict[tuple[str, int], list[Outgoing]] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +157,9 @@ class JoinLane(Lane):
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Decisions are in the log: later deferrals get a later mark."""
+        del chunk
         if self._decisions in ends:
             self._state.on_acknowledged(ends[self._decisions])
-        counts = self.harbour.counts
-        counts.count("decided", len(chunk.outputs.get(self._decisions, ())), stage=self.stage)
-        counts.count("late", len(chunk.outputs.get(self._late, ())))
 
     def _start(
         self,
@@ -178,7 +187,7 @@ class JoinLane(Lane):
             ):
                 return found
         if lowest >= 0:
-            self.harbour.counts.count("foreign", stage=self.stage)
+            self.harbour.metrics.count("foreign_records", stage=self.stage)
             log_event("warning", message="foreign commit metadata", partition=self.partition)
         return Positions(
             lowest_undecided=lowest if lowest >= 0 else first[self._deferrals],
@@ -190,37 +199,40 @@ class JoinLane(Lane):
 
     def _collect(self, now_ms: float) -> Chunk | None:
         """One slice: deferrals, then results, then what is due; None when nothing moved."""
-        verdicts: list[Verdict] = []
-        outputs: dict[tuple[str, int], list[Outgoing]] = {}
-        self._read_deferrals(verdicts, outputs, now_ms)
-        self._read_results(verdicts, outputs, now_ms)
+        slice_ = Slice(now_ms)
+        self._read_deferrals(slice_)
+        self._read_results(slice_)
         self._state.passed(
             0 if self.inbox[self._deferrals] else self.seen[self._deferrals],
             0 if self.inbox[self._results] else self.seen[self._results],
         )
-        verdicts += self._state.on_tick(now_ms, SLICE_RECORDS)
-        if verdicts:
-            outputs[self._decisions] = [encode_verdict(verdict, now_ms) for verdict in verdicts]
+        slice_.verdicts += self._state.on_tick(now_ms, SLICE_RECORDS)
+        if slice_.verdicts:
+            slice_.outputs[self._decisions] = [
+                self._decide(verdict, slice_) for verdict in slice_.verdicts
+            ]
         positions = self._state.positions()
         is_idle_commit = now_ms - self._committed_ms >= IDLE_COMMIT_MS
-        if not outputs and (positions == self._committed or not is_idle_commit):
+        if not slice_.outputs and (positions == self._committed or not is_idle_commit):
             return None
         self._committed, self._committed_ms = positions, now_ms
-        return Chunk(outputs, self._offsets(positions))
+        return Chunk(slice_.outputs, self._offsets(positions), told=slice_.told)
 
-    def _read_deferrals(
-        self,
-        verdicts: list[Verdict],
-        outputs: dict[tuple[str, int], list[Outgoing]],
-        now_ms: float,
-    ) -> None:
+    def _decide(self, verdict: Verdict, slice_: Slice) -> Outgoing:
+        deferral, now_ms = decode_deferral(verdict.pending.header), slice_.now_ms
+        slice_.told.decision(verdict.path, verdict.reason, now_ms - deferral.ingest_ms)
+        if verdict.reason is Reason.DEADLINE:
+            slice_.told.due.append((verdict.pending.deadline_ms, now_ms))
+        return encode_verdict(verdict, deferral, now_ms)
+
+    def _read_deferrals(self, slice_: Slice) -> None:
         queue = self.inbox[self._deferrals]
         for _ in range(min(len(queue), SLICE_RECORDS)):
             record = queue.popleft()
             try:
                 read = read_deferral(record.headers)
             except WireError as error:
-                self._put_aside(record, str(error), outputs, now_ms)
+                self._put_aside(record, str(error), slice_)
                 self._state.passed(record.offset + 1, 0)
                 continue
             verdict = self._state.on_deferral(
@@ -232,45 +244,36 @@ class JoinLane(Lane):
                 traceparent=read.traceparent,
             )
             if verdict is not None:
-                verdicts.append(verdict)
+                slice_.verdicts.append(verdict)
 
-    def _read_results(
-        self,
-        verdicts: list[Verdict],
-        outputs: dict[tuple[str, int], list[Outgoing]],
-        now_ms: float,
-    ) -> None:
+    def _read_results(self, slice_: Slice) -> None:
         queue = self.inbox[self._results]
         for _ in range(min(len(queue), SLICE_RECORDS)):
             record = queue.popleft()
             try:
                 result = decode_result(record.value, record.headers)
             except WireError as error:
-                self._put_aside(record, str(error), outputs, now_ms)
+                self._put_aside(record, str(error), slice_)
                 self._state.passed(0, record.offset + 1)
                 continue
             match self._state.on_result(record.offset, result):
                 case Verdict() as verdict:
-                    verdicts.append(verdict)
+                    slice_.verdicts.append(verdict)
                 case Late(is_answer=True):
                     late = (record.key, record.value, list(record.headers))
-                    outputs.setdefault(self._late, []).append(late)
+                    slice_.outputs.setdefault(self._late, []).append(late)
+                    slice_.told.count("late_results")
                 case Late():
-                    self.harbour.counts.count("late_dropped")
+                    slice_.told.count("late_dropped")
                 case None:
                     pass
 
-    def _put_aside(
-        self,
-        record: Any,
-        sentence: str,
-        outputs: dict[tuple[str, int], list[Outgoing]],
-        now_ms: float,
-    ) -> None:
-        self.harbour.counts.count("foreign", stage=self.stage)
+    def _put_aside(self, record: Any, sentence: str, slice_: Slice) -> None:
         origin = origin_of(record.topic, record.partition, record.offset)
-        letter = DeadLetter(origin, self.stage, Reason.UNDECODABLE, sentence, now_ms)
-        outputs.setdefault(self._dead_letters, []).append(encode_dead_letter(letter, record))
+        letter = DeadLetter(origin, self.stage, Reason.UNDECODABLE, sentence, slice_.now_ms)
+        slice_.outputs.setdefault(self._dead_letters, []).append(encode_dead_letter(letter, record))
+        slice_.told.count("foreign_records", stage=self.stage)
+        slice_.told.count("dead_letters", stage=self.stage, reason=Reason.UNDECODABLE)
 
     def _offsets(self, positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
         numbers = {

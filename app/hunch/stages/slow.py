@@ -7,7 +7,6 @@ crash; what is committed is the contiguous prefix whose answers are acknowledged
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,11 +20,11 @@ from hunch.core.offsets import ContiguousPrefix
 from hunch.errors import InferenceFailed, WireError
 from hunch.inference.predictor import Prediction, Predictor
 from hunch.kafka.client import OffsetAndMetadata, TopicPartition
-from hunch.kafka.codec import Outgoing, encode_result, read_deferral
+from hunch.kafka.codec import encode_result, read_deferral
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
-from hunch.telemetry import Counts, log_event
+from hunch.telemetry import Metrics, log_event
 
 
 class Work(NamedTuple):
@@ -36,6 +35,13 @@ class Work(NamedTuple):
     key: bytes | None
     value: bytes | None
     origin: str
+
+
+class Result(NamedTuple):
+    """What the joiner is told of one deferral."""
+
+    said: SlowResult
+    probabilities: Any = None
 
 
 class SlowStage:
@@ -50,7 +56,7 @@ class SlowStage:
         times: ServiceTimes,
         max_queue: int,
         clock: Clock,
-        counts: Counts,
+        metrics: Metrics,
     ) -> None:
         self.names = names
         self.predictor = predictor
@@ -59,7 +65,7 @@ class SlowStage:
         self.arrived = asyncio.Event()
         self._times = times
         self._clock = clock
-        self._counts = counts
+        self._metrics = metrics
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
         """The lane of one partition."""
@@ -96,75 +102,73 @@ class SlowStage:
             prediction = await self.predictor.predict([work.value for work in works])
         except InferenceFailed as error:
             log_event("slow_model_failed", error=str(error), messages=len(works))
-            results: Sequence[Outgoing | None] = [self._error(work, str(error)) for work in works]
+            results = [self._unanswered(work, error=str(error)) for work in works]
         else:
             elapsed_ms = self._clock.now_ms() - began_ms
             self._times.observe(len(works), elapsed_ms)
+            self._metrics.observe("inference_seconds", [elapsed_ms / 1000], stage="slow")
             results = self._results(works, prediction)
-        self._counts.count("batches", stage="slow")
+        self._metrics.count("batches", stage="slow")
+        self._metrics.observe("batch_size", [len(works)], stage="slow")
         self._hand_back(works, results)
 
     def _answer_unrun(self, taken: Taken) -> None:
         if taken.expired:
-            self._counts.count("expired", len(taken.expired))
-            self._hand_back(
-                [waiting.work for waiting in taken.expired], [None] * len(taken.expired)
-            )
+            works = [waiting.work for waiting in taken.expired]
+            self._metrics.count("expired", len(works))
+            self._hand_back(works, [None] * len(works))
         if taken.shed:
-            self._counts.count("shed", len(taken.shed))
             works = [waiting.work for waiting in taken.shed]
-            self._hand_back(works, [self._shed(work) for work in works])
+            self._hand_back(works, [self._unanswered(work, shed=True) for work in works])
 
-    def _hand_back(self, works: list[Work], results: Sequence[Outgoing | None]) -> None:
-        by_lane: dict[SlowLane, tuple[list[int], list[Outgoing]]] = defaultdict(lambda: ([], []))
+    def _hand_back(self, works: list[Work], results: Sequence[Result | None]) -> None:
+        chunks: dict[SlowLane, Chunk] = {}
         for work, result in zip(works, results, strict=True):
-            done, answers = by_lane[work.lane]
-            done.append(work.offset)
+            if work.lane not in chunks:
+                chunks[work.lane] = Chunk({}, {})
+            chunk, where = chunks[work.lane], work.lane.results
+            chunk.done.append(work.offset)
             if result is not None:
-                answers.append(result)
-        for lane, (done, answers) in by_lane.items():
-            lane.answer(done, answers)
+                value, headers = encode_result(result.said, result.probabilities)
+                chunk.outputs.setdefault(where, []).append((work.key, value, headers))
+                chunk.told.count("slow_answers", outcome=result.said.outcome)
+        for lane, chunk in chunks.items():
+            lane.answer(chunk)
 
-    def _results(self, works: list[Work], prediction: Prediction) -> list[Outgoing | None]:
-        scores = max_probability(prediction.probabilities).tolist()
+    def _results(self, works: list[Work], prediction: Prediction) -> list[Result]:
+        confidences = max_probability(prediction.probabilities)
+        self._metrics.observe("confidence", confidences, stage="slow")
+        scores = confidences.tolist()
         best = np.argmax(prediction.probabilities, axis=1).tolist()
-        results: list[Outgoing | None] = []
+        results = []
         for row, work in enumerate(works):
             if row in prediction.errors:
-                results.append(self._error(work, prediction.errors[row][1]))
+                results.append(self._unanswered(work, error=prediction.errors[row][1]))
                 continue
             answer = Answer(
                 label=self.predictor.labels[best[row]],
                 confidence=scores[row],
                 model=self.predictor.model,
             )
-            result = SlowResult(
+            said = SlowResult(
                 origin=work.origin,
                 deferral=work.offset,
                 model=self.predictor.model,
                 answer=answer,
                 slow_ms=round(prediction.elapsed_ms, 3),
             )
-            value, headers = encode_result(result, prediction.probabilities[row])
-            results.append((work.key, value, headers))
+            results.append(Result(said, prediction.probabilities[row]))
         return results
 
-    def _error(self, work: Work, sentence: str) -> Outgoing:
-        return self._unanswered(work, error=sentence)
-
-    def _shed(self, work: Work) -> Outgoing:
-        return self._unanswered(work, shed=True)
-
-    def _unanswered(self, work: Work, *, error: str | None = None, shed: bool = False) -> Outgoing:
-        result = SlowResult(
+    def _unanswered(self, work: Work, *, error: str | None = None, shed: bool = False) -> Result:
+        said = SlowResult(
             origin=work.origin,
             deferral=work.offset,
             model=self.predictor.model,
             error=error,
             shed=shed,
         )
-        value, headers = encode_result(result)
-        return work.key, value, headers
+        return Result(said)
 
 
 class SlowLane(Lane):
@@ -177,7 +181,7 @@ class SlowLane(Lane):
         self.running: set[int] = set()
         self._slow = slow
         self._input = TopicPartition(slow.names.deferrals, partition)
-        self._results = TopicPartition(slow.names.slow_results, partition)
+        self.results = TopicPartition(slow.names.slow_results, partition)
         self._prefix = ContiguousPrefix(0)
         self._committed = -1
         self._is_closed = False
@@ -221,20 +225,18 @@ class SlowLane(Lane):
         del partition
         return len(self._prefix) + self.waiting >= self._slow.max_queue
 
-    def answer(self, done: list[int], answers: list[Outgoing]) -> None:
+    def answer(self, chunk: Chunk) -> None:
         """Hands out what was answered, or skipped, unless the lane is closed by now."""
-        self.running.difference_update(done)
+        self.running.difference_update(chunk.done)
         self.wake.set()
         if not self._is_closed:
-            self.put(Chunk({self._results: answers} if answers else {}, {}, done))
+            self.put(chunk)
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Answers are in the log: the prefix grows."""
         del ends
         for offset in chunk.done:
             self._prefix.done(offset)
-        if answers := chunk.size:
-            self.harbour.counts.count("answered", answers)
         self._note_position()
 
     def _queue_arrivals(self) -> None:
@@ -250,7 +252,7 @@ class SlowLane(Lane):
             else:
                 self._slow.queue.on_arrival(work.deadline_ms, work.work, now_ms)
         if expired:
-            self.harbour.counts.count("expired", len(expired))
+            self.harbour.metrics.count("expired", len(expired))
             self.put(Chunk({}, {}, expired))
         self._slow.arrived.set()
 
@@ -259,7 +261,7 @@ class SlowLane(Lane):
         try:
             read = read_deferral(record.headers)
         except WireError:
-            self.harbour.counts.count("foreign", stage=self.stage)
+            self.harbour.metrics.count("foreign_records", stage=self.stage)
             return None
         work = Work(self, record.offset, record.key, record.value, read.origin)
         return Waiting(read.deadline_ms, 0, work)

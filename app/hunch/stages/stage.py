@@ -11,7 +11,7 @@ from hunch.kafka.lane import Harbour, LanePolicy
 from hunch.kafka.lanes import Lanes, MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
-from hunch.telemetry import Counts
+from hunch.telemetry import Metrics
 
 STOP_MS = 10_000
 
@@ -36,7 +36,7 @@ class Stage:
         member: Member,
         client: Client,
         clock: Clock,
-        counts: Counts,
+        metrics: Metrics,
         isolation: Isolation,
         policy: LanePolicy,
         make_lane: MakeLane,
@@ -49,7 +49,7 @@ class Stage:
         harbour = Harbour(
             client=client,
             clock=clock,
-            counts=counts,
+            metrics=metrics,
             member=member,
             reader=self._reader,
             policy=policy,

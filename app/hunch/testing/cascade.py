@@ -18,7 +18,7 @@ from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
 from hunch.stages.cascade import Cascade
 from hunch.stages.stage import Stage
-from hunch.telemetry import Counts
+from hunch.telemetry import Metrics
 from hunch.testing.clock import ManualClock
 from hunch.testing.group import MemorySeat
 from hunch.testing.log import MemoryLog
@@ -78,7 +78,7 @@ class MemoryCascade:
     ) -> None:
         self.clock = clock or ManualClock(start_ms=1_700_000_000_000)
         self.log = MemoryLog(self.clock)
-        self.counts = Counts()
+        self.metrics = Metrics()
         self.names = Names(
             messages="messages",
             deferrals="deferrals",
@@ -97,7 +97,7 @@ class MemoryCascade:
         self.cascade = Cascade(
             client=self.log,
             clock=self.clock,
-            counts=self.counts,
+            metrics=self.metrics,
             names=self.names,
             **(defaults | policies),
         )
@@ -149,11 +149,12 @@ class MemoryCascade:
 
     async def _start(self, name: str) -> Running:
         member = Member(
+            stage=name,
             group=f"hunch-{name}",
             topic="messages" if name == "fast" else "deferrals",
             policy=MemberPolicy(),
             clock=self.clock,
-            counts=self.counts,
+            metrics=self.metrics,
         )
         if name == "fast":
             await self._fast.start()

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, libraries limited; counters by label."""
+"""The log: one JSON object a line, libraries limited."""
 
 import io
 import json
@@ -7,8 +7,7 @@ from typing import get_args
 
 import pytest
 
-from hunch import telemetry
-from hunch.telemetry import CountName, Counts, EventName, configure_logging, log_event
+from hunch.telemetry import EventName, configure_logging, log_event, logs
 from hunch.testing import ManualClock
 
 
@@ -74,7 +73,7 @@ async def test_a_noisy_library_is_limited_and_what_is_left_out_is_counted(log):
     logging.getLogger("aiokafka").error("Unable to connect")
 
     found = lines(written)
-    assert telemetry.LINES_PER_SECOND + 1 == len(
+    assert logs.LINES_PER_SECOND + 1 == len(
         [line for line in found if line.get("logger") == "aiokafka" and "message" in line]
     )
     assert [995] == [line["lines"] for line in found if line["event"] == "suppressed"]
@@ -89,19 +88,8 @@ def test_events_are_never_left_out(log):
     assert list(range(100)) == [line["partition"] for line in lines(log[0])]
 
 
-def test_counts_add_up_by_labels():
-    """One counter for each combination of labels, whatever their order."""
-    counts = Counts()
-    counts.count("decided", 3, path="fast", reason="confident")
-    counts.count("decided", 2, reason="confident", path="fast")
-    counts.count("lost")
-
-    assert {"decided{path=fast,reason=confident}": 5, "lost": 1} == counts.snapshot()
-
-
-@pytest.mark.parametrize("kind", [EventName, CountName])
-def test_no_name_stands_twice(kind):
-    """Names are the contract of those who read logs and metrics."""
-    names = get_args(kind)
+def test_no_event_stands_twice():
+    """Names are the contract of those who read logs."""
+    names = get_args(EventName)
 
     assert sorted(set(names)) == sorted(names)

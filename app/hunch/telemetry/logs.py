@@ -1,4 +1,4 @@
-"""Every event, counter and attribute name, and the one way a log line is written.
+"""Every event that is logged, and the one way a log line is written.
 
 One JSON object a line on stderr. Libraries' loggers come out in the same form, and at most
 `LINES_PER_SECOND` a second each: aiokafka writes hundreds of thousands when a broker is down.
@@ -6,7 +6,6 @@ One JSON object a line on stderr. Libraries' loggers come out in the same form, 
 
 import logging
 import sys
-from collections import Counter
 from typing import Literal
 
 import orjson
@@ -38,23 +37,6 @@ EventName = Literal[
     "error",  # the process ends: the message says why and what to do
     "library",  # a library wrote this line
     "suppressed",  # lines of one logger were left out, and how many
-]
-CountName = Literal[
-    "decided",  # decisions acknowledged, by path and reason
-    "deferred",  # deferrals acknowledged
-    "answered",  # slow results acknowledged
-    "expired",  # deferrals that the slow stage skipped, their deadline had passed
-    "shed",  # deferrals that the slow stage refused, they would have missed
-    "late",  # slow answers after their decision, written to late-results
-    "late_dropped",  # slow errors and sheds after their decision, written nowhere
-    "lost",  # records that the broker deleted before anybody read them
-    "takeovers",  # lanes opened
-    "duplicates_skipped",  # records read again after a takeover and not decided again
-    "dead_letters",  # records put aside, by reason
-    "commits_failed",  # commits that the broker did not take
-    "foreign",  # records on Hunch's own topics that Hunch cannot understand
-    "deadlines_ignored",  # hunch-deadline-ms headers that are no integer of milliseconds
-    "batches",  # batches of a model, by stage and by why they were released
 ]
 _WARNINGS: frozenset[EventName] = frozenset(
     {
@@ -139,23 +121,3 @@ def configure_logging(clock: Clock, level: int = logging.INFO) -> None:
     handler.addFilter(RateLimit(clock))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     _LOG.setLevel(level)
-
-
-class Counts:
-    """Counters of one process; add once per batch, not once per message."""
-
-    def __init__(self) -> None:
-        self._counter: Counter[tuple[CountName, tuple[tuple[str, str], ...]]] = Counter()
-
-    def count(self, name: CountName, n: int = 1, **labels: str) -> None:
-        """Adds `n` to the counter of these labels."""
-        self._counter[name, tuple(sorted(labels.items()))] += n
-
-    def snapshot(self) -> dict[str, int]:
-        """Every counter by name, labels written as `decided{path=fast,reason=confident}`."""
-        return {_spelled(name, labels): n for (name, labels), n in sorted(self._counter.items())}
-
-
-def _spelled(name: CountName, labels: tuple[tuple[str, str], ...]) -> str:
-    inner = ",".join(f"{key}={value}" for key, value in labels)
-    return f"{name}{{{inner}}}" if inner else name
