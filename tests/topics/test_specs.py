@@ -22,6 +22,7 @@ DEFERRAL = Deferral(
     wait_ms=1.0,
     fast_ms=2.0,
     deferred_ms=1_003.0,
+    fast_span="b7ad6b7169203331",
 )
 
 
