@@ -22,7 +22,17 @@ MAY_IMPORT = {
     "stages": {"stages", "kafka", "inference", "telemetry", "core", "errors"},
     "testing": {"testing", "stages", "kafka", "inference", "telemetry", "core", "errors"},
     "main": {"stages", "kafka", "inference", "telemetry", "core", "errors"},
-    "cli": {"cli", "main", "testing", "stages", "kafka", "inference", "telemetry", "core", "errors"},
+    "cli": {
+        "cli",
+        "main",
+        "testing",
+        "stages",
+        "kafka",
+        "inference",
+        "telemetry",
+        "core",
+        "errors",
+    },
 }
 """Room → rooms that it may import, besides the leaves, which all but the leaves may."""
 
