@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hunch.cli.demo_jaeger import Jaeger
 from hunch.cli.demo_tally import PATHS, Sums
-from hunch.cli.demo_traces import Trace
+from hunch.cli.demo_traces import Trace, origin_of
 from hunch.cli.trace_tree import trace_tree
 from hunch.settings import Settings
 from hunch.testing import ReceivedSpan
@@ -27,8 +27,8 @@ WIDTH = 78
 BAR = 26
 NONE = "-"
 NO_JAEGER = (
-    "With a Jaeger at http://localhost:16686, the demo gives it these traces and prints their\n"
-    "links: `docker compose up --detach jaeger` in a checkout starts one."
+    "A Jaeger at http://localhost:16686 would get these traces, and their links would\n"
+    "stand here: `docker compose up --detach jaeger` in a checkout starts one."
 )
 NEXT = """
 Where to look next
@@ -108,10 +108,11 @@ class Screen:
             self.say("\nNo traces came from the stages.", "yellow")
             return
         self.say(
-            "\nOne message by each path, as its trace tells it (times in milliseconds)", "bold"
+            "\nOne message by each path, as its trace tells it: start, duration, what was said",
+            "bold",
         )
         for path, spans in found.items():
-            self.say(f"\n{path}", f"bold {COLOURS[path]}")
+            self.say(f"\n{path}  {origin_of(spans)}", f"bold {COLOURS[path]}")
             self._console.print(trace_tree(spans, batches), soft_wrap=False)
             if jaeger is not None:
                 self.say(jaeger.url(spans[0].trace_id))

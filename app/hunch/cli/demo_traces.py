@@ -85,13 +85,20 @@ class Traces:
 
 
 def typical(traces: Mapping[str, Trace]) -> dict[str, Trace]:
-    """Path → of its whole traces the one in the middle by duration."""
+    """Path → of its whole traces the one in the middle by duration.
+
+    Those that were sampled come first: others were rebuilt later, and say less.
+    """
     whole: defaultdict[str, list[Trace]] = defaultdict(list)
     for spans in traces.values():
         path = path_of(spans)
         if path is not None and SPANS[path] <= {span.name for span in spans}:
             whole[path].append(spans)
-    return {path: sorted(found, key=_length_ns)[len(found) // 2] for path, found in whole.items()}
+    chosen: dict[str, Trace] = {}
+    for path, found in whole.items():
+        best = [spans for spans in found if _is_sampled(spans)] or found
+        chosen[path] = sorted(best, key=_length_ns)[len(best) // 2]
+    return chosen
 
 
 def path_of(spans: Trace) -> str | None:
@@ -100,15 +107,28 @@ def path_of(spans: Trace) -> str | None:
     return next((str(path) for path in said if path in SPANS), None)
 
 
+def origin_of(spans: Trace) -> str:
+    """The name of the trace's message."""
+    return next(
+        (str(said[names.ORIGIN]) for span in spans if names.ORIGIN in (said := span.attributes)), ""
+    )
+
+
 def told(found: Mapping[str, Trace], jaeger: Jaeger | None) -> dict[str, dict[str, Any]]:
     """Path → the id of its trace and where it can be seen, for programs."""
     return {
         path: {
+            "origin": origin_of(spans),
             "trace_id": spans[0].trace_id,
             "url": None if jaeger is None else jaeger.url(spans[0].trace_id),
         }
         for path, spans in found.items()
     }
+
+
+def _is_sampled(spans: Trace) -> bool:
+    """Whether it was sampled in the fast stage, where alone batches are known."""
+    return any(span.links for span in spans if span.name == "fast")
 
 
 def _length_ns(spans: Trace) -> int:

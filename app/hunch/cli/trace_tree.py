@@ -18,10 +18,12 @@ from rich.tree import Tree
 from hunch.telemetry import names
 from hunch.testing.otlp_values import ReceivedSpan
 
-NAME, SERVICE, MS, BAR = 22, 11, 10, 20
+NAME, SERVICE, OFFSET, DURATION, BAR = 19, 10, 8, 10, 24
 INDENT = 4
 """What one level of a tree takes."""
 EIGHTH = 1 / 8
+MOST = 0.9
+"""From this share of a span on, its batch took the whole of it."""
 COLOURS = {"hunch-fast": "green", "hunch-slow": "blue", "hunch-join": "yellow"}
 NS_PER_MS = 1e6
 Batches = Mapping[str, ReceivedSpan]
@@ -71,8 +73,8 @@ class _Drawing:
         line = Table.grid(padding=(0, 1, 0, 0))
         line.add_column(width=max(1, NAME - INDENT * (depth - 1)), no_wrap=True)
         line.add_column(width=SERVICE, no_wrap=True)
-        line.add_column(width=MS, no_wrap=True, justify="right")
-        line.add_column(width=MS + 3, no_wrap=True, justify="right")
+        line.add_column(width=OFFSET, no_wrap=True, justify="right")
+        line.add_column(width=DURATION, no_wrap=True, justify="right")
         line.add_column(width=BAR, no_wrap=True)
         begin, end = span.start_ns - self._start_ns, span.end_ns - self._start_ns
         line.add_row(
@@ -117,8 +119,9 @@ class _Drawing:
             batch = self._batches.get(link.span_id)
             if batch is not None:
                 size = batch.attributes.get(names.BATCH_SIZE, "?")
-                took_ms = _ms(batch.end_ns - batch.start_ns)
-                yield f"batch of {size} took {took_ms} ms"
+                took_ns = batch.end_ns - batch.start_ns
+                is_all = took_ns >= MOST * (span.end_ns - span.start_ns)
+                yield f"batch of {size}" + ("" if is_all else f" took {_ms(took_ns)} ms")
             elif link.span_id in self._by_id:
                 yield f"linked to {self._by_id[link.span_id].name}"
 
@@ -148,7 +151,7 @@ def _confidence(span: ReceivedSpan) -> str:
     confidence, tau = span.attributes[names.CONFIDENCE], span.attributes.get(names.TAU)
     if tau is None or names.PATH in span.attributes:
         return f"confidence {confidence:.3f}"
-    verb = "reaches" if confidence >= tau else "is below"
+    verb = "reaches" if confidence >= tau else "below"
     return f"confidence {confidence:.3f} {verb} tau {tau:g}"
 
 
