@@ -3,9 +3,10 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Demonstration:
             self._announce(settings)
             await stages.start()
             await checker.start(self._checked(settings), 2 * settings.partitions)
-            stream = self._stream(settings, digits, stages, began_s)
+            stream = partial(self._stream, settings, digits, stages, began_s)
             showing = asyncio.create_task(self._show_all(settings, stream, checker, traces))
             ending = asyncio.create_task(stages.wait_until_one_ends())
             stack.push_async_callback(_cancel, showing, ending)
@@ -129,12 +130,12 @@ class Demonstration:
     async def _show_all(
         self,
         settings: Settings,
-        streaming: Coroutine[Any, Any, tuple[Tally, "Streamed"]],
+        stream: Callable[[], Awaitable[tuple[Tally, "Streamed"]]],
         checker: Checker,
         traces: Traces,
     ) -> dict[str, Any]:
         """The stream, the verdict, and one trace for each path that there was."""
-        tally, streamed = await streaming
+        tally, streamed = await stream()
         self._screen.say(
             "\nA second process that knows only what was sent counts the decisions ..."
         )
@@ -144,8 +145,8 @@ class Demonstration:
         if self._show.spoilt is not None:
             self._screen.spoilt(streamed.dead_letters)
         found = await traces.by_path([path for path, of in sums.paths.items() if of.count])
-        jaeger = traces.jaeger if await traces.passed_on() else None
-        self._screen.traces(found, traces.batches, jaeger)
+        is_passed_on = await traces.passed_on()
+        self._screen.traces(found, traces.batches, traces.jaeger, is_passed_on=is_passed_on)
         self._screen.farewell()
         return {
             "verdict": verdict,
@@ -156,7 +157,7 @@ class Demonstration:
             "stall_ms": int(1000 * STALL_S),
             **asdict(sums),
             "dead_letters": streamed.dead_letters,
-            "traces": told(found, jaeger),
+            "traces": told(found, traces.jaeger if is_passed_on else None),
             "log": str(self._log),
         }
 

@@ -26,8 +26,9 @@ PLAIN_EVERY_S = 3.0
 WIDTH = 78
 BAR = 26
 NONE = "-"
+TRACES = "\nOne message by each path, as its trace tells it: start, duration, what was said"
 NO_JAEGER = (
-    "A Jaeger at http://localhost:16686 would get these traces, and their links would\n"
+    "\nA Jaeger at http://localhost:16686 would get these traces, and their links would\n"
     "stand here: `docker compose up --detach jaeger` in a checkout starts one."
 )
 NEXT = """
@@ -101,23 +102,27 @@ class Screen:
         )
 
     def traces(
-        self, found: Mapping[str, Trace], batches: Sequence[ReceivedSpan], jaeger: Jaeger | None
+        self,
+        found: Mapping[str, Trace],
+        batches: Sequence[ReceivedSpan],
+        jaeger: Jaeger | None,
+        *,
+        is_passed_on: bool,
     ) -> None:
         """One message by each path, as its trace tells it."""
         if not found:
             self.say("\nNo traces came from the stages.", "yellow")
             return
-        self.say(
-            "\nOne message by each path, as its trace tells it: start, duration, what was said",
-            "bold",
-        )
+        self.say(TRACES, "bold")
         for path, spans in found.items():
             self.say(f"\n{path}  {origin_of(spans)}", f"bold {COLOURS[path]}")
-            self._console.print(trace_tree(spans, batches), soft_wrap=False)
-            if jaeger is not None:
+            self._console.print(trace_tree(spans, batches))
+            if jaeger is not None and is_passed_on:
                 self.say(jaeger.url(spans[0].trace_id))
         if jaeger is None:
-            self.say(f"\n{NO_JAEGER}", "dim")
+            self.say(NO_JAEGER, "dim")
+        elif not is_passed_on:
+            self.say(f"\nThe Jaeger at {jaeger.ui} did not take all of the traces.", "yellow")
 
     def farewell(self) -> None:
         """Where to look next."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from hunch.cli.demo_jaeger import Jaeger
@@ -16,6 +17,8 @@ from hunch.telemetry import names
 from hunch.testing import OtlpReceiver, ReceivedSpan
 from hunch.testing.otlp import Protocol
 
+LOOK_S = 1.0
+"""How long it looks for a Jaeger, and passes on what comes at the end."""
 ARRIVE_S = 2.0
 """How long the demo waits for spans that are on their way."""
 PROTOCOL: Protocol = "http/protobuf"
@@ -42,13 +45,17 @@ class Traces:
     @classmethod
     async def start(cls, jaeger: Jaeger) -> "Traces":
         """Looks whether that Jaeger is there, and listens."""
-        is_there = await asyncio.to_thread(jaeger.is_there)
+        is_there = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                is_there = await asyncio.to_thread(jaeger.is_there)
         traces = cls(jaeger if is_there else None)
         traces._receiver.start()
         return traces
 
     async def stop(self) -> None:
-        """Listens no more."""
+        """Passes on what came last, and listens no more."""
+        await asyncio.to_thread(self._receiver.flush, LOOK_S)
         await asyncio.to_thread(self._receiver.stop)
 
     def environment(self) -> dict[str, str]:

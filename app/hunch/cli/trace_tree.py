@@ -34,8 +34,8 @@ def trace_tree(spans: Sequence[ReceivedSpan], batches: Iterable[ReceivedSpan] = 
     """The spans of one trace, at least one; `batches` tells more of the batches they link to."""
     start_ns = min(span.start_ns for span in spans)
     length_ns = max(span.end_ns for span in spans) - start_ns
-    head = f"trace {spans[0].trace_id}  {_ms(length_ns)} ms, {len(spans)} spans"
     drawing = _Drawing(spans, batches, start_ns, length_ns)
+    head = f"trace {spans[0].trace_id}  {_ms(length_ns)} ms, {drawing.size} spans"
     tree = Tree(Text(head, no_wrap=True), guide_style="dim")
     for span in drawing.tops():
         drawing.add(tree, span, depth=1)
@@ -50,11 +50,16 @@ class _Drawing:
         start_ns: int,
         length_ns: int,
     ) -> None:
-        self._spans = sorted(spans, key=lambda span: (span.start_ns, span.end_ns))
         self._by_id = {span.span_id: span for span in spans}
+        self._spans = sorted(self._by_id.values(), key=lambda span: (span.start_ns, span.end_ns))
         self._batches = {span.span_id: span for span in batches}
         self._start_ns = start_ns
         self._length_ns = length_ns
+
+    @property
+    def size(self) -> int:
+        """How many spans there are."""
+        return len(self._spans)
 
     def tops(self) -> list[ReceivedSpan]:
         """Spans without a parent among these."""
