@@ -70,7 +70,7 @@ trace {TRACE}  43.9 ms, 5 spans
       label 1, confidence 0.727 below tau 0.9, digits-fast@1, batch of 12
     └── defer           hunch-fast     +1.5     2.6 ms ▕█▏
           reason below, delta 300 ms
-        ├── join        hunch-join     +4.1    36.1 ms   ▐██████████████████▉
+        ├── join        hunch-join     +4.1    36.1 ms   ███████████████████▉
         │     reason verified, linked to slow
         │   └── decide  hunch-join    +40.2     3.7 ms                      ▐█
         │         path slow, reason verified, label 2
