@@ -72,9 +72,9 @@ trace {TRACE}  43.9 ms, 5 spans
           reason below, delta 300 ms
         ├── join        hunch-join     +4.1    36.1 ms   ███████████████████▉
         │     reason verified, linked to slow
-        │   └── decide  hunch-join    +40.2     3.7 ms                      ▐█
+        │   └── decide  hunch-join    +40.2     3.7 ms                      ▕██
         │         path slow, reason verified, label 2
-        └── slow        hunch-slow     +6.0    32.3 ms    ▐████████████████▉
+        └── slow        hunch-slow     +6.0    32.3 ms    █████████████████▉
               label 2, confidence 0.999, batch of 3 took 5.0 ms
 """.strip().splitlines()
         == lines(VERIFIED, BATCHES)
