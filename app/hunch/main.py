@@ -44,7 +44,8 @@ from hunch.kafka.topics import ensure_embedded, require_verified
 from hunch.settings import Settings, load
 from hunch.stages.cascade import Cascade
 from hunch.stages.stage import Stage
-from hunch.telemetry import Metrics, configure_logging, log_event
+from hunch.telemetry import Metrics, configure_logging, log_event, otel
+from hunch.telemetry.tracing import Tracing
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
@@ -62,6 +63,12 @@ class Service:
         self.exit_code = 0
         self._clock = SystemClock()
         self._metrics = Metrics()
+        self._tracing = Tracing(
+            otel.asked(),
+            ratio=settings.trace_ratio,
+            paths_per_s=settings.trace_paths_per_s,
+            metrics=self._metrics,
+        )
         self._running: list[Stage] = []
         self._predictors: list[OnnxPredictor] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,6 +147,7 @@ class Service:
             python=platform.python_version(),
         )
         fast, slow = self._load_models()
+        self._tracing.start()
         await self._wait_for_broker()
         self._client = KafkaClient(
             self._bootstrap,
@@ -210,6 +218,7 @@ class Service:
             client=client,
             clock=self._clock,
             metrics=self._metrics,
+            tracer=self._tracing.tracer,
             names=Names(
                 messages=settings.topic("messages"),
                 deferrals=settings.topic("deferrals"),
@@ -301,6 +310,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._tracing.stop)
         for predictor in self._predictors:
             await predictor.stop()
         if self._client is not None:
