@@ -26,7 +26,7 @@ from hunch.kafka.codec import Outgoing
 from hunch.kafka.delivery import AtLeastOnce, Offsets
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
-from hunch.telemetry import Metrics, Told, log_event
+from hunch.telemetry import Metrics, Told, Tracer, log_event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,7 @@ class Harbour:
     clock: Clock
     metrics: Metrics
     member: Member
+    tracer: Tracer
     reader: Reader
     policy: LanePolicy
 
@@ -286,5 +287,5 @@ class Lane(ABC):
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)
-        chunk.told.tell(metrics, self.stage, now_ms)
+        chunk.told.tell(metrics, self.harbour.tracer, self.stage, now_ms)
         self.acknowledged(chunk, ends)

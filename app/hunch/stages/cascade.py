@@ -18,7 +18,7 @@ from hunch.stages.fast import FastStage
 from hunch.stages.join import JoinStage
 from hunch.stages.slow import SlowStage
 from hunch.stages.stage import Stage
-from hunch.telemetry import Metrics
+from hunch.telemetry import Metrics, Tracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Cascade:
     Attributes:
         client: the broker.
         clock: whose time counts.
-        counts: where this process counts.
+        metrics: where this process counts.
+        tracer: which messages are traced, and where to.
         names: the topics.
         exit_policy: τ and Δ.
         batch_policy: the slow model's micro-batches.
@@ -48,6 +49,7 @@ class Cascade:
     lane_policy: LanePolicy = field(default_factory=LanePolicy)
     max_slow_queue: int = 2_000
     max_record_bytes: int = 1_000_000
+    tracer: Tracer = field(default_factory=Tracer)
 
     def fast(self, member: Member, predictor: Predictor) -> Stage:
         """The fast stage."""
@@ -69,6 +71,7 @@ class Cascade:
             max_queue=self.max_slow_queue,
             clock=self.clock,
             metrics=self.metrics,
+            tracer=self.tracer,
         )
         return self._stage("slow", member, slow.lane, isolation="read_uncommitted", worker=slow.run)
 
@@ -92,6 +95,7 @@ class Cascade:
             client=self.client,
             clock=self.clock,
             metrics=self.metrics,
+            tracer=self.tracer,
             isolation=isolation,
             policy=self.lane_policy,
             make_lane=make_lane,

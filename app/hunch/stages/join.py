@@ -24,11 +24,14 @@ from hunch.kafka.codec import (
     header_of,
     integer,
     read_deferral,
+    trace_id_of,
+    traceparent_of,
 )
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
+from hunch.stages.spans import JoinSpans
 from hunch.telemetry import Told, log_event
 
 SLICE_RECORDS = 60
@@ -88,6 +91,7 @@ class JoinLane(Lane):
         self._decisions = names.joined_decisions(partition)
         self._late = TopicPartition(names.late_results, partition)
         self._dead_letters = names.dead_letters_of(self.stage, partition)
+        self._spans = JoinSpans(names, partition, group=harbour.member.group, tracer=harbour.tracer)
         self._state: JoinState
         self._committed: Positions | None = None
         self._committed_ms = 0.0
@@ -223,7 +227,8 @@ class JoinLane(Lane):
         slice_.told.decision(verdict.path, verdict.reason, now_ms - deferral.ingest_ms)
         if verdict.reason is Reason.DEADLINE:
             slice_.told.due.append((verdict.pending.deadline_ms, now_ms))
-        return encode_verdict(verdict, deferral, now_ms)
+        traceparent = self._spans.decided(verdict, deferral, now_ms, slice_.told)
+        return encode_verdict(verdict, deferral, now_ms, traceparent)
 
     def _read_deferrals(self, slice_: Slice) -> None:
         queue = self.inbox[self._deferrals]
@@ -274,6 +279,14 @@ class JoinLane(Lane):
         slice_.outputs.setdefault(self._dead_letters, []).append(encode_dead_letter(letter, record))
         slice_.told.count("foreign_records", stage=self.stage)
         slice_.told.count("dead_letters", stage=self.stage, reason=Reason.UNDECODABLE)
+        log_event(
+            "dead_letter",
+            stage=self.stage,
+            origin=origin,
+            reason=Reason.UNDECODABLE,
+            message=sentence,
+            trace_id=trace_id_of(traceparent_of(record.headers)),
+        )
 
     def _offsets(self, positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
         numbers = {

@@ -11,7 +11,7 @@ from hunch.kafka.lane import Harbour, LanePolicy
 from hunch.kafka.lanes import Lanes, MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
-from hunch.telemetry import Metrics
+from hunch.telemetry import Metrics, Tracer
 
 STOP_MS = 10_000
 
@@ -37,6 +37,7 @@ class Stage:
         client: Client,
         clock: Clock,
         metrics: Metrics,
+        tracer: Tracer,
         isolation: Isolation,
         policy: LanePolicy,
         make_lane: MakeLane,
@@ -50,6 +51,7 @@ class Stage:
             client=client,
             clock=clock,
             metrics=metrics,
+            tracer=tracer,
             member=member,
             reader=self._reader,
             policy=policy,

@@ -27,6 +27,9 @@ ENVIRONMENT: Mapping[str, str] = os.environ
 INSTANCE_ID = str(uuid.uuid4())
 """Tells this process from others of the same stage."""
 INTERVAL_MS = 60_000
+MAX_QUEUE_SIZE = 16_384
+MAX_BATCH_SIZE = 256
+SCHEDULE_DELAY_MS = 500
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 
@@ -42,6 +45,10 @@ class Asked:
         metrics_interval_ms: time between two exports of metrics.
         ratio: the share of traces begun here that is sampled; None where no variable says it.
         service_name: how the service is called; None where no variable says it.
+        is_disabled: whether nothing may go out at all, whatever the settings say.
+        max_queue_size: spans that may wait to be sent.
+        max_batch_size: spans in one request.
+        schedule_delay_ms: the longest that a span waits for a request to fill.
     """
 
     traces: bool = False
@@ -51,13 +58,17 @@ class Asked:
     metrics_interval_ms: int = INTERVAL_MS
     ratio: float | None = None
     service_name: str | None = None
+    is_disabled: bool = False
+    max_queue_size: int = MAX_QUEUE_SIZE
+    max_batch_size: int = MAX_BATCH_SIZE
+    schedule_delay_ms: int = SCHEDULE_DELAY_MS
 
 
 def asked(env: Mapping[str, str] = ENVIRONMENT) -> Asked:
     """What the variables ask for; raises `ConfigError` for one that cannot be followed."""
     name = _service_name(env)
     if _value(env, "OTEL_SDK_DISABLED").lower() == "true":
-        return Asked(service_name=name)
+        return Asked(service_name=name, is_disabled=True)
     exporters = _exporters(env, "OTEL_TRACES_EXPORTER", ("otlp", "none"))
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     has_endpoint = any(_value(env, endpoint) for endpoint in endpoints)
@@ -65,10 +76,14 @@ def asked(env: Mapping[str, str] = ENVIRONMENT) -> Asked:
     metrics = "otlp" in _exporters(env, "OTEL_METRICS_EXPORTER", ("otlp", "none", "prometheus"))
     return Asked(
         traces=traces,
+        is_disabled="none" in exporters,
+        max_queue_size=_number(env, "OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE_SIZE),
+        max_batch_size=_number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SIZE),
+        schedule_delay_ms=_number(env, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
         metrics=metrics,
         traces_protocol=_protocol(env, "TRACES") if traces else "grpc",
         metrics_protocol=_protocol(env, "METRICS") if metrics else "grpc",
-        metrics_interval_ms=_interval_ms(env) if metrics else INTERVAL_MS,
+        metrics_interval_ms=_number(env, "OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS),
         ratio=_ratio(env) if traces else None,
         service_name=name,
     )
@@ -117,13 +132,12 @@ def _protocol(env: Mapping[str, str], signal: str) -> Protocol:
     return "grpc"
 
 
-def _interval_ms(env: Mapping[str, str]) -> int:
-    name = "OTEL_METRIC_EXPORT_INTERVAL"
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
     text = _value(env, name)
     if not text:
-        return INTERVAL_MS
+        return default
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise _refuse(env, name, "give a whole number of milliseconds, 1 or more")
+        raise _refuse(env, name, "give a whole number, 1 or more")
     return int(text)
 
 
