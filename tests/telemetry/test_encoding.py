@@ -86,10 +86,8 @@ def test_a_span_is_read_as_it_was_written(told):
 
 def test_each_stage_has_its_own_resource():
     """What the joiner tells for the fast stage stands under the fast stage's name."""
-    encoder = Encoder(
-        {"fast": Resource({"service.name": "a"}), "join": Resource({"service.name": "b"})}
-    )
-    spans = [
+    resources = {stage: Resource({"service.name": stage}) for stage in ("fast", "join")}
+    told = [
         (Span(Form("fast", stage, {}), "1" * 32, f"{n}" * 16, None, 1.0, 2.0, {}), 3.0)
         for n, stage in ((1, "fast"), (2, "join"), (3, "fast"))
     ]
