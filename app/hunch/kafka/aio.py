@@ -105,9 +105,7 @@ class KafkaClient:
         self._admin: AIOKafkaAdminClient | None = None
         self._admin_lock = asyncio.Lock()
 
-    def consumer(
-        self, isolation: Isolation, *, fetch_bytes: int = FETCH_BYTES
-    ) -> SettledConsumer:
+    def consumer(self, isolation: Isolation, *, fetch_bytes: int = FETCH_BYTES) -> SettledConsumer:
         """A consumer without a group; it reads only where it was told to seek."""
         return SettledConsumer(
             **self._connection,

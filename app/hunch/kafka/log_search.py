@@ -102,10 +102,9 @@ class LogReader:
             return record
         return None
 
-    async def range(self, partition: TopicPartition, span: Span) -> AsyncIterator[Record]:
+    def range(self, partition: TopicPartition, span: Span) -> AsyncIterator[Record]:
         """The records of a range, in order."""
-        async for record in self._read(self._in_ranges, partition, span, RANGE_RECORDS):
-            yield record
+        return self._read(self._in_ranges, partition, span, RANGE_RECORDS)
 
     async def lowest_from(
         self, partition: TopicPartition, span: Span, key: Key, target: int, pivot: float = 0.5
