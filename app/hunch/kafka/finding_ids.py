@@ -6,7 +6,7 @@ messages what was not. Only what the log's own order says is known: a match furt
 unseen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,6 @@ from hunch.kafka.names import Names
 from hunch.kafka.trail import Origin, Searched, origin_text
 
 STEP = 1_000
-
-Progress = Callable[[int, int], None]
-"""Is told how many offsets are through, and of how many."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +45,6 @@ async def find_id(
     names: Names,
     window: int,
     limit_ms: float,
-    on_progress: Progress,
 ) -> Matches:
     """The origins of messages whose `id` is `name`, text or number, newest first."""
     until_ms = clock.now_ms() + limit_ms
@@ -57,7 +53,6 @@ async def find_id(
     spans = {place: await reader.span(place) for place in places}
     limits = {place: max(span.first, span.end - window) for place, span in spans.items()}
     reached = {place: span.end for place, span in spans.items()}
-    total = sum(spans[place].end - limits[place] for place in places)
     found: dict[Origin, float] = {}
     matches = Matches()
     while not found and not matches.is_out_of_time and reached != limits:
@@ -69,7 +64,6 @@ async def find_id(
             async for record in reader.range(place, step):
                 _note(record, name, names, found)
             reached[place] = step.first
-            on_progress(sum(spans[p].end - reached[p] for p in places), total)
     matches.origins = _newest_first(found)
     matches.searched = [
         Searched(place, reached[place], spans[place].end, *spans[place]) for place in places
@@ -78,7 +72,7 @@ async def find_id(
 
 
 def _note(record: Record, name: str, names: Names, found: dict[Origin, float]) -> None:
-    """Adds a message that has the id, with the time by which it is ordered."""
+    """Adds a message that has the id, with its time: the decision's own, or else its client's."""
     value = record.value or b""
     is_decision = record.topic == names.decisions
     # Most records are told apart without being parsed; orjson wrote the decisions.
@@ -92,8 +86,10 @@ def _note(record: Record, name: str, names: Names, found: dict[Origin, float]) -
         return
     text = origin_text(record) if is_decision else ""
     origin = Origin.parse(text or origin_of(record.topic, record.partition, record.offset))
-    if origin is not None:
+    if origin is not None and is_decision:
         found[origin] = max(found.get(origin, 0.0), record.timestamp)
+    elif origin is not None:
+        found.setdefault(origin, record.timestamp)
 
 
 def _is_named(value: object, name: str) -> bool:
