@@ -34,7 +34,7 @@ def account_of(
 ) -> Account:
     """The whole of it; the keys and their meaning are part of the command's help."""
     decisions = [_decision(record) for record in trail.decisions]
-    decisions.sort(key=lambda decision: decision.get("at_ms", decision["timestamp"]))
+    decisions.sort(key=at_ms)
     deferrals = [_deferral(record) for record in trail.deferrals]
     hops = {
         "deferrals": deferrals,
@@ -46,7 +46,7 @@ def account_of(
     began_ms = _began_ms(trail, deferrals, decisions)
     for found in hops.values():
         for hop in found:
-            hop["after_ms"] = None if began_ms is None else round(_at_ms(hop) - began_ms, 3)
+            hop["after_ms"] = None if began_ms is None else round(at_ms(hop) - began_ms, 3)
     derived = [*trail.deferrals, *trail.slow_results, *trail.decisions]
     return {
         "origin": str(trail.origin),
@@ -153,7 +153,7 @@ def _dead_letter(record: Record) -> Account:
     }
 
 
-def _at_ms(hop: Account) -> float:
+def at_ms(hop: Account) -> float:
     """When a hop happened: what its writer says, or else the record's own time."""
     for name in ("at_ms", "deferred_ms"):
         if isinstance(hop.get(name), int | float):

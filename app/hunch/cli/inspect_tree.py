@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from hunch.cli.inspect_account import Account, duration
+from hunch.cli.inspect_account import Account, at_ms, duration
 from hunch.cli.lines import COLOURS
 
 HOPS = (
@@ -53,11 +53,10 @@ def tree_of(account: Account) -> Tree:
 
 
 def _add_hop(tree: Tree, name: str, hop: Account, lines: Iterator[Text | str]) -> None:
-    at_ms = hop.get("at_ms", hop.get("deferred_ms", hop["timestamp"]))
     after = hop["after_ms"]
     passed = "" if after is None else f"{'+' if after >= 0 else '-'}{duration(abs(after))}"
     where = f"{hop['topic']} {hop['partition']}/{hop['offset']}"
-    head = _head(name, f"{_moment(at_ms)}  {passed:>10}  ")
+    head = _head(name, f"{_moment(at_ms(hop))}  {passed:>10}  ")
     head.append(where, style="dim")
     branch = tree.add(head)
     if "unreadable" in hop:

@@ -6,7 +6,6 @@ messages what was not. Only what the log's own order says is known: a match furt
 unseen.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,5 +96,4 @@ def _is_named(value: object, name: str) -> bool:
 
 
 def _newest_first(found: dict[Origin, float]) -> list[Origin]:
-    order: Sequence[Origin] = sorted(found, key=lambda origin: (found[origin], origin.offset))
-    return list(reversed(order))
+    return sorted(found, key=lambda origin: (found[origin], origin.offset), reverse=True)
