@@ -17,6 +17,7 @@ from tests.search.trails import (
 )
 
 from hunch.core.envelope import Path, Reason
+from hunch.kafka.codec import Outgoing
 from hunch.kafka.embedded import EmbeddedBroker
 
 P = PARTITIONS
@@ -214,7 +215,7 @@ def test_a_wrong_timestamp_does_not_hide_a_message(inspected, writer, topic_pref
 
 def test_a_message_that_retention_deleted_still_has_its_decision(inspected, writer, topic_prefix):
     """The log begins after it; what was derived from it is found, with its times."""
-    big = [(None, b"x" * 100_000, [])] * 60
+    big: list[Outgoing] = [(None, b"x" * 100_000, [])] * 60
     writer.write("messages", 1, big)
 
     code, account = inspected(f"{topic_prefix}messages-1-3")
