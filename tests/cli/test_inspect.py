@@ -169,6 +169,29 @@ def test_an_error_comes_with_its_dead_letter(inspected, writer, topic_prefix):
     ]
 
 
+def test_what_the_joiner_put_aside_is_found_among_others(inspected, writer, topic_prefix):
+    """A slow result that nobody can read: it is shown as such, with its letter and a decision."""
+    origin = a_new_message(writer, topic_prefix)
+    old = [a_dead_letter(f"{topic_prefix}slow-results-1-{n}", a_message(), at_ms=0) for n in (7, 8)]
+    writer.write("dead-letters", P + 1, old * 100, timestamp_ms=now_ms() - 60_000)
+    deferral = a_new_deferral(writer, origin, slack_ms=500)
+    key, _, headers = a_result(origin, deferral)
+    [result] = writer.write("slow-results", 1, [(key, b"oops", headers)])
+    about = f"{topic_prefix}slow-results-1-{result}"
+    writer.write("dead-letters", P + 1, [a_dead_letter(about, a_message(), at_ms=now_ms())])
+    verdict = a_decision(origin, Path.FALLBACK, Reason.DEADLINE, at_ms=now_ms(), deferral=deferral)
+    writer.write("decisions", P + 1, [verdict])
+
+    code, account = inspected(origin)
+
+    assert 0 == code
+    assert account["slow_results"][0]["unreadable"].startswith("A slow result is not JSON")
+    assert [(about, P + 1)] == [
+        (letter["about"], letter["partition"]) for letter in account["dead_letters"]
+    ]
+    assert 150 > account["records_read"]
+
+
 def test_a_pending_message_says_until_when(inspected, writer, topic_prefix):
     """Deferred and undecided: exit code 1, and the time that its deadline is away."""
     origin = a_new_message(writer, topic_prefix)

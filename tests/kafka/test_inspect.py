@@ -58,7 +58,8 @@ def inspect(kafka_bootstrap, topic_prefix, tmp_path):
 class Sender:
     """Sends messages one by one to partition 0; answers their origins."""
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, topic: str, checker: Checker) -> None:
+        self.checker = checker
         self._producer = producer
         self._topic = topic
 
@@ -73,10 +74,13 @@ class Sender:
 
 @pytest.fixture
 async def sender(kafka_bootstrap, fresh_topics):
-    """A sender to fresh topics."""
+    """A sender to fresh topics, with who sees the decisions."""
     prefix = await fresh_topics(partitions=PARTITIONS)
-    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, acks="all") as producer:
-        yield Sender(producer, f"{prefix}messages")
+    async with (
+        AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, acks="all") as producer,
+        Checker(kafka_bootstrap, f"{prefix}decisions", 2 * P) as checker,
+    ):
+        yield Sender(producer, f"{prefix}messages", checker)
 
 
 async def until(inspect, origin, is_met) -> Inspected:
@@ -96,7 +100,7 @@ def unsure(digits, decisions) -> bytes:
 
 @pytest.mark.timeout(150, func_only=True)
 async def test_every_path_is_told_as_real_stages_went_it(
-    kafka_bootstrap, topic_prefix, sender, start_stage, digits, inspect
+    sender, start_stage, topic_prefix, digits, inspect
 ):
     """Fast, slow, fallback, error, pending and unread: each with its hops, or why they miss."""
     stages = {
@@ -104,16 +108,15 @@ async def test_every_path_is_told_as_real_stages_went_it(
     }
     for stage in stages.values():
         stage.wait_ready()
-    async with Checker(kafka_bootstrap, f"{topic_prefix}decisions", 2 * P) as checker:
-        origins = [await sender.send(digit) for digit in digits[:60]]
-        broken = await sender.send(b"oops")
-        from_the_past = await sender.send(digits[0], timestamp_ms=1_000)
-        await checker.decide([*origins, broken, from_the_past], 20.0)
-        made = [checker.by_origin[origin][0].body for origin in origins]
-        went = [(body["path"], body["reason"]) for body in made]
-        stages.pop("slow").terminate()
-        hurried = await sender.send(unsure(digits, went), in_ms=100)
-        await checker.decide([hurried], 20.0)
+    origins = [await sender.send(digit) for digit in digits[:60]]
+    broken = await sender.send(b"oops")
+    from_the_past = await sender.send(digits[0], timestamp_ms=1_000)
+    await sender.checker.decide([*origins, broken, from_the_past], 20.0)
+    made = [sender.checker.by_origin[origin][0].body for origin in origins]
+    went = [(body["path"], body["reason"]) for body in made]
+    stages.pop("slow").terminate()
+    hurried = await sender.send(unsure(digits, went), in_ms=100)
+    await sender.checker.decide([hurried], 20.0)
     patient = await sender.send(unsure(digits, went))
     pending = await until(inspect, patient, lambda account: account["deferrals"])
     stages.pop("fast").terminate()

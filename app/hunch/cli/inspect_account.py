@@ -208,7 +208,7 @@ def _message_missing(trail: Trail) -> str | None:
         case Presence.THERE:
             return None
         case Presence.UNREADABLE:
-            return "it is there, but its header names are no text, and no client reads it"
+            return "it is there, but cannot be read: header names in its batch are no text"
         case Presence.DELETED:
             return f"retention has deleted it: {log} begins at offset {span.first:,} by now"
         case Presence.NOT_WRITTEN:
