@@ -1,16 +1,16 @@
 """Writes the dashboard: `python deploy/grafana/dashboard.py` prints dashboards/hunch.json.
 
 Each row is a question that a person asks, each panel says in its description what is good and what
-to do where it is not. The thresholds are those of ../prometheus/alerts.yml. A test keeps the JSON and
-this program the same, and every expression is parsed by promtool.
+to do where it is not. The thresholds are those of ../prometheus/alerts.yml. A test keeps the JSON
+and this program the same, and promtool reads every expression.
 """
 
+import itertools
 import sys
 
 from grafana_foundation_sdk.builders import common as look
 from grafana_foundation_sdk.builders import dashboard as board
 from grafana_foundation_sdk.builders import heatmap, prometheus, stat, table, timeseries
-from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
@@ -21,6 +21,7 @@ WIDTH = 24
 COLOURS = {"fast": "green", "slow": "blue", "fallback": "orange", "error": "red"}
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 SHARE, SECONDS, PER_SECOND, COUNT = "percentunit", "s", "mps", "short"
+Panel = stat.Panel | timeseries.Panel | heatmap.Panel | table.Panel
 Steps = dict[str, float | None]
 Queries = dict[str, str]
 """Legend → expression."""
@@ -104,7 +105,7 @@ def lines(
     )
     for place, (legend, expression) in enumerate(queries.items()):
         panel.with_target(_query(expression, legend).ref_id(chr(ord("A") + place)))
-    for name, colour in COLOURS.items():
+    for name, colour in COLOURS.items() if "{{path}}" in queries else ():
         fixed = {"mode": "fixed", "fixedColor": colour}
         panel.override_by_name(name, [dashboard.DynamicConfigValue(id_val="color", value=fixed)])
     if is_stacked:
@@ -148,7 +149,7 @@ def rows(title: str, expression: str, about: str) -> table.Panel:
     )
 
 
-def on_time() -> list[Builder[dashboard.Panel]]:
+def on_time() -> list[Panel]:
     """The most important row: late is what nobody may have to look for."""
     deadline = {
         f"{what} {legend}": quantile(q, f"{what}_late_seconds")
@@ -158,33 +159,43 @@ def on_time() -> list[Builder[dashboard.Panel]]:
     late = share(rate("deadline_misses_total"), rate("emitted_late_seconds_count"))
     return [
         number(
-            *("Decisions", PER_SECOND, rate("decisions_total"), {"text": None}),
+            "Decisions",
+            PER_SECOND,
+            rate("decisions_total"),
+            {"text": None},
             "All paths together, acknowledged by the broker.",
         ),
         number(
-            *("Fallbacks over 10 ms late", SHARE, late),
+            "Fallbacks over 10 ms late",
+            SHARE,
+            late,
             {"green": None, "orange": 0.01, "red": 0.05},
-            "Of the fallbacks at the deadline. The promise is 1 %; over 5 % HunchDecisionsLate fires.",
+            "Of the deadline fallbacks. The promise is 1 %; over 5 % HunchDecisionsLate fires.",
         ),
         number(
-            *("Oldest message waiting", SECONDS),
+            "Oldest message waiting",
+            SECONDS,
             'max(hunch_lag_age_seconds{stage="fast"})',
             {"green": None, "orange": 1, "red": 10},
             "For the fast model. Where it grows, more comes in than the fast stage takes.",
         ),
         number(
-            *("Oldest deferral against delta", SHARE),
+            "Oldest deferral against delta",
+            SHARE,
             'max(hunch_lag_age_seconds{stage="slow"}) / (max(hunch_delta_seconds) > 0)',
             {"green": None, "orange": 0.5, "red": 0.8},
             "Near 100 % the slow answers come too late: the slow stage does not keep up.",
         ),
         number(
-            *("Longest standstill", SECONDS, "max(hunch_stalled_seconds)"),
+            "Longest standstill",
+            SECONDS,
+            "max(hunch_stalled_seconds)",
             {"green": None, "orange": 5, "red": 30},
             "How long any stage has had work and made no progress. The last rows say which.",
         ),
         number(
-            *("Alerts firing", COUNT),
+            "Alerts firing",
+            COUNT,
             'count(ALERTS{alertstate="firing", alertname=~"Hunch.*"}) or vector(0)',
             {"green": None, "red": 1},
             "Each says what to do: http://127.0.0.1:9090/alerts.",
@@ -203,17 +214,22 @@ def on_time() -> list[Builder[dashboard.Panel]]:
             }.items()
         ),
         lines(
-            *("From the deadline to the decision", SECONDS, deadline),
+            "From the deadline to the decision",
+            SECONDS,
+            deadline,
             "timer: the joiner decides. emitted: the broker has it. Late timers: the joiner has no "
             "processor. Late emission alone: the broker is slow.",
             limit=0.01,
         ),
         lines(
-            *("Deadline misses", PER_SECOND, {"over 10 ms late": rate("deadline_misses_total")}),
+            "Deadline misses",
+            PER_SECOND,
+            {"over 10 ms late": rate("deadline_misses_total")},
             "Fallbacks emitted more than 10 ms after their deadline.",
         ),
         lines(
-            *("Delivery to the broker, p99", SECONDS),
+            "Delivery to the broker, p99",
+            SECONDS,
             {
                 "{{stage}}": "histogram_quantile(0.99, "
                 f"{rate('delivery_seconds_bucket', 'le, stage')})"
@@ -223,23 +239,28 @@ def on_time() -> list[Builder[dashboard.Panel]]:
     ]
 
 
-def by_path() -> list[Builder[dashboard.Panel]]:
+def by_path() -> list[Panel]:
     """Which way decisions come, and why."""
     decisions, deferrals = "decisions_total", rate("deferrals_total")
-    at_entrance = f'({rate(f'{decisions}{{stage="fast"}}')} + ({deferrals} or vector(0)))'
+    by_fast = rate(f'{decisions}{{stage="fast"}}')
+    at_entrance = f"({by_fast} + ({deferrals} or vector(0)))"
     return [
         lines(
-            *("Share of each path", SHARE),
+            "Share of each path",
+            SHARE,
             {"{{path}}": f"{rate(decisions, 'path')} / scalar({rate(decisions)} > 0)"},
             "fast: confident. slow: verified in time. fallback: the fast answer after all.",
             is_stacked=True,
         ),
         lines(
-            *("Decisions by path", PER_SECOND, {"{{path}}": rate(decisions, "path")}),
+            "Decisions by path",
+            PER_SECOND,
+            {"{{path}}": rate(decisions, "path")},
             "The same, as messages a second.",
         ),
         lines(
-            *("Exit and deferral rate", SHARE),
+            "Exit and deferral rate",
+            SHARE,
             {
                 "exit": share(rate(f'{decisions}{{path="fast"}}'), at_entrance),
                 "deferral": share(deferrals, at_entrance),
@@ -247,13 +268,15 @@ def by_path() -> list[Builder[dashboard.Panel]]:
             "What the fast stage does with a message. Raise tau, and more is deferred.",
         ),
         lines(
-            *("Fallbacks by reason", PER_SECOND),
+            "Fallbacks by reason",
+            PER_SECOND,
             {"{{reason}}": rate(f'{decisions}{{path="fallback"}}', "reason")},
-            "deadline, shed: the slow stage is too slow. slow_error: it fails. overflow: the joiner "
-            "is full. stale: older than max_age_ms at the entrance.",
+            "deadline, shed: the slow stage is too slow. slow_error: it fails. overflow: the "
+            "joiner is full. stale: older than max_age_ms at the entrance.",
         ),
         lines(
-            *("Answers of the slow stage", PER_SECOND),
+            "Answers of the slow stage",
+            PER_SECOND,
             {
                 "{{outcome}}": rate("slow_answers_total", "outcome"),
                 "expired, skipped": rate("expired_total"),
@@ -263,7 +286,8 @@ def by_path() -> list[Builder[dashboard.Panel]]:
             "Only `answer` helps a message; the others say that delta is short or capacity low.",
         ),
         lines(
-            *("Errors and dead letters by reason", PER_SECOND),
+            "Errors and dead letters by reason",
+            PER_SECOND,
             {
                 "decided: {{reason}}": rate(f'{decisions}{{path="error"}}', "reason"),
                 "put aside: {{reason}}": rate("dead_letters_total", "reason"),
@@ -273,7 +297,7 @@ def by_path() -> list[Builder[dashboard.Panel]]:
     ]
 
 
-def confidence() -> list[Builder[dashboard.Panel]]:
+def confidence() -> list[Panel]:
     """How sure the models are, beside what counts as sure."""
     spread = [
         heat(
@@ -283,14 +307,15 @@ def confidence() -> list[Builder[dashboard.Panel]]:
             about,
         )
         for stage, about in {
-            "fast": "What lies at tau and above exits. A spread that moves down: the data have changed.",
+            "fast": "What lies at tau and above exits. Where it moves down, the data have changed.",
             "slow": "Of the deferred messages only, which are the hard ones.",
         }.items()
     ]
     return [
         *spread,
         lines(
-            *("Confidence of the fast model, and tau", SHARE),
+            "Confidence of the fast model, and tau",
+            SHARE,
             {
                 "p10": quantile(0.1, "confidence", 'stage="fast"'),
                 "p50": quantile(0.5, "confidence", 'stage="fast"'),
@@ -301,26 +326,29 @@ def confidence() -> list[Builder[dashboard.Panel]]:
     ]
 
 
-def keeping_up() -> list[Builder[dashboard.Panel]]:
+def keeping_up() -> list[Panel]:
     """The slow stage: its backlog as age, which is what counts, and what it is busy with."""
     slow = '{stage="slow"}'
     in_time = 'decisions_total{path="slow"}'
     return [
         lines(
-            *("Age of the oldest deferral, and delta", SECONDS),
+            "Age of the oldest deferral, and delta",
+            SECONDS,
             {
                 "partition {{partition}}": f"max by (partition) (hunch_lag_age_seconds{slow})",
                 "delta": "max(hunch_delta_seconds)",
             },
-            "Over 80 % of delta HunchSlowStageBehind fires: start more of the slow stage, or lower tau.",
+            "Over 80 % of delta HunchSlowStageBehind fires: start more of it, or lower tau.",
         ),
         lines(
-            *("Deferrals not yet read", COUNT),
+            "Deferrals not yet read",
+            COUNT,
             {"partition {{partition}}": f"sum by (partition) (hunch_lag_records{slow})"},
             "Between the slow stage's position and the end of `deferrals`.",
         ),
         lines(
-            *("Deferrals waiting for the slow model", COUNT),
+            "Deferrals waiting for the slow model",
+            COUNT,
             {
                 "partition {{partition}}": "max by (partition) (hunch_slow_queue)",
                 "max_slow_queue": 'max(hunch_limit{setting="max_slow_queue"})',
@@ -328,7 +356,8 @@ def keeping_up() -> list[Builder[dashboard.Panel]]:
             "At max_slow_queue the partition pauses.",
         ),
         lines(
-            *("Deferred messages answered in time", SHARE),
+            "Deferred messages answered in time",
+            SHARE,
             {
                 "in time": share(
                     rate(in_time), rate('decisions_total{path=~"slow|fallback", reason!="stale"}')
@@ -337,7 +366,8 @@ def keeping_up() -> list[Builder[dashboard.Panel]]:
             "Below 50 % for ten minutes HunchFallbacksHigh fires.",
         ),
         lines(
-            *("Batch size", COUNT),
+            "Batch size",
+            COUNT,
             {
                 "mean, {{stage}}": f"{rate('batch_size_sum', 'stage')} "
                 f"/ {rate('batch_size_count', 'stage')}",
@@ -346,24 +376,25 @@ def keeping_up() -> list[Builder[dashboard.Panel]]:
             "Full batches (max_batch_size) and a growing age: raise max_batch_size.",
         ),
         lines(
-            *("Time of one batch in the model", SECONDS),
+            "Time of one batch in the model",
+            SECONDS,
             {
-                **{
-                    f"{stage} {legend}": quantile(q, "inference_seconds", f'stage="{stage}"')
-                    for stage in ("slow", "fast")
-                    for legend, q in (("p50", 0.5), ("p99", 0.99))
-                },
+                f"{stage} {legend}": quantile(q, "inference_seconds", f'stage="{stage}"')
+                for stage in ("slow", "fast")
+                for legend, q in (("p50", 0.5), ("p99", 0.99))
             },
             "Has to stay well below delta.",
         ),
         lines(
-            *("Batches", "ops", {"{{stage}}": rate("batches_total", "stage")}),
+            "Batches",
+            "ops",
+            {"{{stage}}": rate("batches_total", "stage")},
             "Batches a second that the models ran.",
         ),
     ]
 
 
-def stuck() -> list[Builder[dashboard.Panel]]:
+def stuck() -> list[Panel]:
     """Which process and which partition stands still, or will soon."""
     chosen = '{stage=~"$stage"}'
     bounds = {
@@ -374,13 +405,15 @@ def stuck() -> list[Builder[dashboard.Panel]]:
     }
     return [
         lines(
-            *("Standstill with work waiting", SECONDS),
+            "Standstill with work waiting",
+            SECONDS,
             {"{{stage}} {{instance}}": f"max by (stage, instance) (hunch_stalled_seconds{chosen})"},
             "Over 30 s HunchStageStuck fires, and /live fails.",
             limit=30,
         ),
         lines(
-            *("Age of the oldest record not processed", SECONDS),
+            "Age of the oldest record not processed",
+            SECONDS,
             {
                 "{{stage}} {{partition}}": f"max by (stage, partition) "
                 f"(hunch_lag_age_seconds{chosen})"
@@ -388,7 +421,8 @@ def stuck() -> list[Builder[dashboard.Panel]]:
             "A single partition that grows is stuck; all of a stage that grow are too much work.",
         ),
         lines(
-            *("Records not read", COUNT),
+            "Records not read",
+            COUNT,
             {
                 "{{stage}} {{topic}} {{partition}}": "sum by (stage, topic, partition) "
                 f"(hunch_lag_records{chosen})"
@@ -396,7 +430,8 @@ def stuck() -> list[Builder[dashboard.Panel]]:
             "Position against the end of the log.",
         ),
         lines(
-            *("Partitions owned and not read", COUNT),
+            "Partitions owned and not read",
+            COUNT,
             {
                 "{{stage}} {{instance}}": f"sum by (stage, instance) (hunch_lanes_owned{chosen}) "
                 f"- sum by (stage, instance) (hunch_lanes_open{chosen})"
@@ -404,7 +439,8 @@ def stuck() -> list[Builder[dashboard.Panel]]:
             "More than 0 for a minute: HunchLaneMissing fires, the log says why.",
         ),
         lines(
-            *("Takeovers and lanes lost", "cpm"),
+            "Takeovers and lanes lost",
+            "cpm",
             {
                 f"{what}, {{{{stage}}}}": f"60 * {rate(f'{name}_total{chosen}', 'stage')}"
                 for what, name in {"opened": "takeovers", "lost": "lanes_lost"}.items()
@@ -412,17 +448,19 @@ def stuck() -> list[Builder[dashboard.Panel]]:
             "A minute. Takeovers belong to starts and rebalances; lost lanes to errors.",
         ),
         lines(
-            *("Held, as a share of its bound", SHARE),
+            "Held, as a share of its bound",
+            SHARE,
             {
                 f"{setting}, {{{{partition}}}}": f"max by (partition) ({gauge} / on (instance) "
                 f'group_left () hunch_limit{{setting="{setting}"}})'
                 for setting, gauge in bounds.items()
             },
-            "At 80 % HunchNearLimit fires. At the bound fast and slow pause, the joiner falls back.",
+            "At 80 % HunchNearLimit fires. At the bound fast and slow pause, join falls back.",
             limit=0.8,
         ),
         lines(
-            *("Refused commits, lost and doubtful records", PER_SECOND),
+            "Refused commits, lost and doubtful records",
+            PER_SECOND,
             {
                 f"{what}, {{{{stage}}}}": rate(f"{name}_total{chosen}", "stage")
                 for what, name in {
@@ -436,13 +474,15 @@ def stuck() -> list[Builder[dashboard.Panel]]:
             "Lost: retention is shorter than the backlog. Read again: after a takeover, harmless.",
         ),
         lines(
-            *("Clock skew between fast and join", SECONDS),
+            "Clock skew between fast and join",
+            SECONDS,
             {"{{instance}}": "hunch_clock_skew_seconds"},
             "Adds one to one to every deadline. Over 0.1 s HunchClockSkew fires: set NTP right.",
             limit=0.1,
         ),
         lines(
-            *("Undecided deferrals, early results, read and unprocessed", COUNT),
+            "Undecided deferrals, early results, read and unprocessed",
+            COUNT,
             {
                 "undecided": "sum(hunch_pending)",
                 "early": "sum(hunch_early_results)",
@@ -453,26 +493,28 @@ def stuck() -> list[Builder[dashboard.Panel]]:
     ]
 
 
-def traces() -> list[Builder[dashboard.Panel]]:
+def traces() -> list[Panel]:
     """Whether what Jaeger shows is all there is."""
     return [
         lines(
-            *("Spans", "ops"),
+            "Spans",
+            "ops",
             {
                 "exported": rate("spans_exported_total"),
                 "dropped: {{reason}}": rate("spans_dropped_total", "reason"),
             },
-            "Dropped ones make holes in traces; decisions do not suffer. See that the collector answers.",
+            "Dropped ones make holes in traces. See that the collector answers.",
         ),
         lines(
-            *("Fallbacks and errors not traced", PER_SECOND),
+            "Fallbacks and errors not traced",
+            PER_SECOND,
             {"{{reason}}": rate("traces_suppressed_total", "reason")},
             "Beyond trace_paths_per_s of a reason.",
         ),
     ]
 
 
-def running() -> list[Builder[dashboard.Panel]]:
+def running() -> list[Panel]:
     """Versions and models."""
     return [
         rows("Processes", "hunch_build_info", "Version and delivery promise of each process."),
@@ -508,7 +550,16 @@ def hunch() -> dashboard.Dashboard:
         board.DashboardLink("Traces")
         .type(dashboard.DashboardLinkType.LINK)
         .url("http://127.0.0.1:16686")
+        .icon("external link")
         .target_blank(target_blank=True)
+    )
+    alerts = (
+        board.AnnotationQuery()
+        .name("Alerts")
+        .datasource(SOURCE)
+        .enable(enable=True)
+        .icon_color("red")
+        .expr('ALERTS{alertstate="firing", alertname=~"Hunch.*"}')
     )
     whole = (
         board.Dashboard("Hunch")
@@ -521,11 +572,13 @@ def hunch() -> dashboard.Dashboard:
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
         .with_variable(stages)
         .link(jaeger)
+        .annotation(alerts)
     )
+    number_of = itertools.count(1)
     for question, panels in ROWS.items():
-        whole.with_row(board.Row(question))
+        whole.with_row(board.Row(question).id(next(number_of)))
         for panel in panels():
-            whole.with_panel(panel)
+            whole.with_panel(panel.id(next(number_of)))
     return whole.build()
 
 
