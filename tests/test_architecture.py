@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "errors": set(),
     "clock": set(),
     "bundled": set(),
-    "settings": {"errors"},
+    "settings": {"settings", "errors"},
     "core": {"core", "errors"},
     "telemetry": {"telemetry", "core", "errors"},
     "inference": {"inference", "core", "errors"},

@@ -119,6 +119,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(empty_folder, monkeypatc
         ("providers", "[]", "it should be 'auto'"),
         ("fast_model", "", "it should have at least 1 character"),
         ("http_port", "70000", "it should be less than or equal to 65535"),
+        ("http_port", True, "it is no yes-or-no setting"),
+        ("live_timeout_ms", "0", "it should be greater than or equal to 1"),
+        ("trace_ratio", "1.5", "it should be less than or equal to 1"),
+        ("trace_paths_per_s", "-1", "it should be greater than or equal to 0"),
+        ("log_payloads", "yes", "give true or false"),
+        ("log_payloads", 1, "give true or false"),
     ],
 )
 def test_a_bad_value_is_one_sentence_with_key_source_and_what_is_allowed(key, value, allowed):
@@ -205,14 +211,23 @@ def test_off_is_how_an_absent_value_is_written():
     """TOML and the environment have no word for nothing."""
     assert None is load(None, {"max_age_ms": "off"}).settings.max_age_ms
     assert 5 == load(None, {"max_age_ms": "5"}).settings.max_age_ms
+    assert None is load(None, {"trace_ratio": "off"}).settings.trace_ratio
+    assert 0.0 == load(None, {"trace_ratio": "0"}).settings.trace_ratio
 
 
-def test_what_is_set_without_effect_can_be_told():
-    """Reserved keys are accepted, and the start can warn of them."""
-    assert [] == Settings().reserved_in_use()
-    assert ["trace_ratio", "http_port"] == Settings(
-        trace_ratio=0.1, http_port=8080
-    ).reserved_in_use()
+@pytest.mark.parametrize(("written", "value"), [("true", True), ("false", False)])
+def test_yes_and_no_are_true_and_false_wherever_they_stand(
+    empty_folder, monkeypatch, written, value
+):
+    """The file has booleans; the environment and --set have only words."""
+    (empty_folder / "hunch.toml").write_text(f"log_payloads = {written}\n")
+    in_file = load(None, {}).settings.log_payloads
+    (empty_folder / "hunch.toml").unlink()
+    monkeypatch.setenv("HUNCH_LOG_PAYLOADS", written)
+    in_environment = load(None, {}).settings.log_payloads
+    by_command = load(None, {"log_payloads": written}).settings.log_payloads
+
+    assert [value] * 3 == [in_file, in_environment, by_command]
 
 
 def test_settings_read_neither_environment_nor_file(empty_folder, monkeypatch):

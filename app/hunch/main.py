@@ -139,8 +139,6 @@ class Service:
             bootstrap=self._bootstrap,
             python=platform.python_version(),
         )
-        for key in settings.reserved_in_use():
-            log_event("warning", message=f"{key} is set, but has no effect in this version.")
         fast, slow = self._load_models()
         await self._wait_for_broker()
         self._client = KafkaClient(

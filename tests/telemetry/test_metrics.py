@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from hunch.telemetry import Metrics, Told
+from hunch.telemetry import Metrics, Told, Tracer
 from hunch.telemetry.names import (
     COUNTERS,
     GAUGES,
@@ -60,7 +60,7 @@ def test_told_counts_only_what_was_told():
     later.count("late_results", 0)
     told.extend(later)
     before = metrics.snapshot()
-    told.tell(metrics, "join", 1_011.0)
+    told.tell(metrics, Tracer(), "join", 1_011.0)
 
     assert {} == before
     assert {

@@ -22,6 +22,7 @@ DEFERRAL = Deferral(
     wait_ms=1.0,
     fast_ms=2.0,
     deferred_ms=1_003.0,
+    fast_span="b7ad6b7169203331",
 )
 
 
@@ -82,7 +83,7 @@ def test_a_decision_of_the_joiner_is_as_its_file_says():
     (name, body), *_ = codec.encode_deferral(DEFERRAL, 2_000, None)
     pending = Pending(2_000, 1_003, b"key", body, None)
     verdict = Verdict(3, pending, Path.FALLBACK, Reason.DEADLINE, None)
-    _, value, headers = codec.encode_verdict(verdict, DEFERRAL, 2_000.0)
+    _, value, headers = codec.encode_verdict(verdict, DEFERRAL, 2_000.0, None)
 
     assert "hunch" == name
     assert value is not None

@@ -44,7 +44,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferral:
-    """The `hunch` header of a record on `deferrals`: all that the joiner needs to decide alone."""
+    """The `hunch` header of a record on `deferrals`: all that the joiner needs to decide alone.
+
+    The spans, as hexadecimal digits, are those of the message in the fast stage and of its
+    producer: from them the joiner can tell the path of a message that nobody has traced.
+    """
 
     origin: str
     id: str | int | None
@@ -56,6 +60,8 @@ class Deferral:
     wait_ms: float
     fast_ms: float
     deferred_ms: float
+    fast_span: str | None = None
+    parent_span: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ class SlowResult:
     error: str | None = None
     shed: bool = False
     slow_ms: float = 0.0
+    traceparent: bytes | None = None
 
     @property
     def outcome(self) -> str:

@@ -3,6 +3,7 @@
 A deferral's payload is never re-encoded: its meaning travels in the `hunch` header.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
 from hunch.core.joining import Verdict
 from hunch.errors import WireError
 from hunch.kafka.client import Header
+from hunch.telemetry import tracecontext
 
 HUNCH = "hunch"
 ORIGIN = "hunch-origin"
@@ -22,8 +24,8 @@ TRACEPARENT = "traceparent"
 SCHEMA_VERSION = 1
 DEAD_LETTER_BYTES = 100_000
 """The most that is kept of a key, of a value, and of all headers of a dead letter."""
-MAX_TRACEPARENT_BYTES = 256
 MAX_TEXT = 2_000
+_SPAN = re.compile(r"[0-9a-f]{16}")
 
 Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to be written."""
@@ -55,18 +57,14 @@ def header_of(headers: Sequence[Header], name: str) -> bytes | None:
 
 
 def traceparent_of(headers: Sequence[Header]) -> bytes | None:
-    """The producer's trace context, to be passed on; None where there is none, or nonsense."""
+    """The trace context that a record carries; None where there is none, or nonsense."""
     found = header_of(headers, TRACEPARENT)
-    return found if found is None or len(found) <= MAX_TRACEPARENT_BYTES else None
+    return None if tracecontext.parsed(found) is None else found
 
 
 def trace_id_of(traceparent: bytes | None) -> str | None:
-    """The trace id in a W3C `traceparent`, or None where there is none worth naming."""
-    if traceparent is None or len(traceparent) != 55 or traceparent[2:3] != b"-":
-        return None
-    trace_id = traceparent[3:35].decode("ascii", "replace")
-    is_hex = all(digit in "0123456789abcdef" for digit in trace_id)
-    return trace_id if is_hex and trace_id.strip("0") else None
+    """The trace that a `traceparent` names."""
+    return None if traceparent is None else traceparent[3:35].decode()
 
 
 def answer_json(answer: Answer) -> dict[str, object]:
@@ -78,22 +76,22 @@ def encode_deferral(
     deferral: Deferral, deadline_ms: int, traceparent: bytes | None
 ) -> list[Header]:
     """The headers of a deferral; its key and value are the input's own."""
-    body = orjson.dumps(
-        {
-            "v": SCHEMA_VERSION,
-            "origin": deferral.origin,
-            "id": deferral.id,
-            "fast": answer_json(deferral.fast),
-            "tau": deferral.tau,
-            "delta_ms": deferral.delta_ms,
-            "policy": deferral.policy,
-            "ingest_ms": deferral.ingest_ms,
-            "wait_ms": deferral.wait_ms,
-            "fast_ms": deferral.fast_ms,
-            "deferred_ms": deferral.deferred_ms,
-        }
-    )
-    headers = [(HUNCH, body), (DEADLINE_MS, b"%d" % deadline_ms)]
+    body: dict[str, object] = {
+        "v": SCHEMA_VERSION,
+        "origin": deferral.origin,
+        "id": deferral.id,
+        "fast": answer_json(deferral.fast),
+        "tau": deferral.tau,
+        "delta_ms": deferral.delta_ms,
+        "policy": deferral.policy,
+        "ingest_ms": deferral.ingest_ms,
+        "wait_ms": deferral.wait_ms,
+        "fast_ms": deferral.fast_ms,
+        "deferred_ms": deferral.deferred_ms,
+    }
+    if deferral.fast_span is not None:
+        body["spans"] = {"fast": deferral.fast_span, "parent": deferral.parent_span}
+    headers = [(HUNCH, orjson.dumps(body)), (DEADLINE_MS, b"%d" % deadline_ms)]
     if traceparent is not None:
         headers.append((TRACEPARENT, traceparent))
     return headers
@@ -121,7 +119,7 @@ def decode_deferral(header: bytes) -> Deferral:
     """The meaning of a deferral's `hunch` header; raises `WireError`."""
     fields = _object(header, "the hunch header of a deferral")
     try:
-        fast, name = fields["fast"], fields.get("id")
+        fast, name, spans = fields["fast"], fields.get("id"), fields.get("spans") or {}
         return Deferral(
             origin=_text(fields["origin"]),
             id=name if isinstance(name, str | int) else None,
@@ -133,8 +131,10 @@ def decode_deferral(header: bytes) -> Deferral:
             wait_ms=_number(fields["wait_ms"]),
             fast_ms=_number(fields["fast_ms"]),
             deferred_ms=_number(fields["deferred_ms"]),
+            fast_span=_span(spans.get("fast")),
+            parent_span=_span(spans.get("parent")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"The hunch header of a deferral lacks or garbles {error}."
         raise WireError(msg) from error
 
@@ -162,7 +162,10 @@ def encode_result(
     else:
         body = {"error": result.error}
     value = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-    return value, [(HUNCH, orjson.dumps(head)), (ORIGIN, result.origin.encode())]
+    headers = [(HUNCH, orjson.dumps(head)), (ORIGIN, result.origin.encode())]
+    if result.traceparent is not None:
+        headers.append((TRACEPARENT, result.traceparent))
+    return value, headers
 
 
 def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
@@ -181,6 +184,7 @@ def decode_result(value: bytes | None, headers: Sequence[Header]) -> SlowResult:
             error=str(body.get("error", "no answer"))[:1000] if answer is None else None,
             shed=answer is None and body.get("shed") is True,
             slow_ms=_number(body.get("slow_ms", 0.0)),
+            traceparent=traceparent_of(headers),
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"A slow result lacks or garbles {error}."
@@ -236,7 +240,9 @@ def encode_decision(
     return key, orjson.dumps(decision), headers
 
 
-def encode_verdict(verdict: Verdict, deferral: Deferral, now_ms: float) -> Outgoing:
+def encode_verdict(
+    verdict: Verdict, deferral: Deferral, now_ms: float, traceparent: bytes | None
+) -> Outgoing:
     """The decision of a verdict of the joiner; `deferral` is what its header means."""
     pending, result = verdict.pending, verdict.result
     slow = None if result is None or result.answer is None else result.answer
@@ -248,7 +254,7 @@ def encode_verdict(verdict: Verdict, deferral: Deferral, now_ms: float) -> Outgo
     times["total"] = round(now_ms - deferral.ingest_ms, 3)
     return encode_decision(
         key=pending.key,
-        traceparent=pending.traceparent,
+        traceparent=traceparent,
         origin=deferral.origin,
         id=deferral.id,
         said=said,
@@ -298,6 +304,11 @@ def encode_dead_letter(letter: DeadLetter, record: Any) -> Outgoing:
         if left >= 0 and not name.startswith("hunch-"):
             kept.append((name, text))
     return key, value, kept + own
+
+
+def _span(value: object) -> str | None:
+    is_span = isinstance(value, str) and _SPAN.fullmatch(value) is not None
+    return value if is_span and isinstance(value, str) else None
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,7 @@ from hunch.clock import Clock
 from hunch.core.batching import BatchPolicy, ServiceTimes
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
-from hunch.inference.predictor import Predictor
+from hunch.inference.predictor import Observed, Predictor
 from hunch.kafka.client import Client, Isolation
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.lanes import MakeLane
@@ -18,7 +18,7 @@ from hunch.stages.fast import FastStage
 from hunch.stages.join import JoinStage
 from hunch.stages.slow import SlowStage
 from hunch.stages.stage import Stage
-from hunch.telemetry import Metrics
+from hunch.telemetry import Metrics, Tracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Cascade:
     Attributes:
         client: the broker.
         clock: whose time counts.
-        counts: where this process counts.
+        metrics: where this process counts.
+        tracer: which messages are traced, and where to.
         names: the topics.
         exit_policy: τ and Δ.
         batch_policy: the slow model's micro-batches.
@@ -48,29 +49,40 @@ class Cascade:
     lane_policy: LanePolicy = field(default_factory=LanePolicy)
     max_slow_queue: int = 2_000
     max_record_bytes: int = 1_000_000
+    tracer: Tracer = field(default_factory=Tracer)
 
     def fast(self, member: Member, predictor: Predictor) -> Stage:
         """The fast stage."""
+        observed = Observed(predictor)
         fast = FastStage(
             names=self.names,
             policy=self.exit_policy,
-            predictor=predictor,
+            predictor=observed,
             max_record_bytes=self.max_record_bytes,
         )
-        return self._stage("fast", member, fast.lane)
+        return self._stage("fast", member, fast.lane, is_computing=observed.is_computing)
 
     def slow(self, member: Member, predictor: Predictor, service_ms: Mapping[int, float]) -> Stage:
         """The slow stage; `service_ms` is what the warm-up measured, batch size → ms."""
+        observed = Observed(predictor)
         slow = SlowStage(
             names=self.names,
-            predictor=predictor,
+            predictor=observed,
             policy=self.batch_policy,
             times=ServiceTimes(service_ms),
             max_queue=self.max_slow_queue,
             clock=self.clock,
             metrics=self.metrics,
+            tracer=self.tracer,
         )
-        return self._stage("slow", member, slow.lane, isolation="read_uncommitted", worker=slow.run)
+        return self._stage(
+            "slow",
+            member,
+            slow.lane,
+            isolation="read_uncommitted",
+            worker=slow.run,
+            is_computing=observed.is_computing,
+        )
 
     def join(self, member: Member) -> Stage:
         """The joiner."""
@@ -85,6 +97,7 @@ class Cascade:
         *,
         isolation: Isolation = "read_committed",
         worker: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        is_computing: Callable[[], bool] = lambda: False,
     ) -> Stage:
         return Stage(
             name,
@@ -92,8 +105,10 @@ class Cascade:
             client=self.client,
             clock=self.clock,
             metrics=self.metrics,
+            tracer=self.tracer,
             isolation=isolation,
             policy=self.lane_policy,
             make_lane=make_lane,
             worker=worker,
+            is_computing=is_computing,
         )

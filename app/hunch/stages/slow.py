@@ -7,7 +7,9 @@ crash; what is committed is the contiguous prefix whose answers are acknowledged
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,10 @@ from hunch.kafka.codec import encode_result, read_deferral
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
-from hunch.telemetry import Metrics, log_event
+from hunch.stages.spans import Asked, SlowSpans
+from hunch.telemetry import Metrics, Tracer, log_event, tracecontext
+from hunch.telemetry.names import GaugeName
+from hunch.telemetry.traces import BatchSpan
 
 
 class Work(NamedTuple):
@@ -35,6 +40,14 @@ class Work(NamedTuple):
     key: bytes | None
     value: bytes | None
     origin: str
+    asked: Asked | None
+
+
+class Ran(NamedTuple):
+    """When a batch was in the model."""
+
+    start_ms: float
+    elapsed_ms: float
 
 
 class Result(NamedTuple):
@@ -57,6 +70,7 @@ class SlowStage:
         max_queue: int,
         clock: Clock,
         metrics: Metrics,
+        tracer: Tracer,
     ) -> None:
         self.names = names
         self.predictor = predictor
@@ -66,6 +80,7 @@ class SlowStage:
         self._times = times
         self._clock = clock
         self._metrics = metrics
+        self.is_traced = tracer.is_on
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
         """The lane of one partition."""
@@ -103,6 +118,7 @@ class SlowStage:
         except InferenceFailed as error:
             log_event("slow_model_failed", error=str(error), messages=len(works))
             results = [self._unanswered(work, error=str(error)) for work in works]
+            elapsed_ms = self._clock.now_ms() - began_ms
         else:
             elapsed_ms = self._clock.now_ms() - began_ms
             self._times.observe(len(works), elapsed_ms)
@@ -110,7 +126,7 @@ class SlowStage:
             results = self._results(works, prediction)
         self._metrics.count("batches", stage="slow")
         self._metrics.observe("batch_size", [len(works)], stage="slow")
-        self._hand_back(works, results)
+        self._hand_back(works, results, Ran(began_ms, elapsed_ms))
 
     def _answer_unrun(self, taken: Taken) -> None:
         if taken.expired:
@@ -121,17 +137,28 @@ class SlowStage:
             works = [waiting.work for waiting in taken.shed]
             self._hand_back(works, [self._unanswered(work, shed=True) for work in works])
 
-    def _hand_back(self, works: list[Work], results: Sequence[Result | None]) -> None:
+    def _hand_back(
+        self, works: list[Work], results: Sequence[Result | None], ran: Ran | None = None
+    ) -> None:
         chunks: dict[SlowLane, Chunk] = {}
+        batch = None if ran is None else BatchSpan()
         for work, result in zip(works, results, strict=True):
             if work.lane not in chunks:
                 chunks[work.lane] = Chunk({}, {})
-            chunk, where = chunks[work.lane], work.lane.results
+            chunk = chunks[work.lane]
             chunk.done.append(work.offset)
             if result is not None:
-                value, headers = encode_result(result.said, result.probabilities)
-                chunk.outputs.setdefault(where, []).append((work.key, value, headers))
-                chunk.told.count("slow_answers", outcome=result.said.outcome)
+                said, told = result.said, chunk.told
+                if work.asked is not None:
+                    traceparent = work.lane.spans.answered(work.asked, said, batch, told)
+                    said = replace(said, traceparent=traceparent)
+                value, headers = encode_result(said, result.probabilities)
+                chunk.outputs.setdefault(work.lane.results, []).append((work.key, value, headers))
+                told.count("slow_answers", outcome=said.outcome)
+        if batch is not None and ran is not None:
+            model, size = self.predictor.model, len(works)
+            chunk = chunks[works[0].lane]
+            chunk.told.spans += batch.spans("slow", **ran._asdict(), size=size, model=model)
         for lane, chunk in chunks.items():
             lane.answer(chunk)
 
@@ -183,6 +210,10 @@ class SlowLane(Lane):
         self._input = TopicPartition(slow.names.deferrals, partition)
         self.results = TopicPartition(slow.names.slow_results, partition)
         self._prefix = ContiguousPrefix(0)
+        self._stamps: deque[tuple[int, int]] = deque()
+        self.spans = SlowSpans(
+            slow.names, partition, model=slow.predictor.model, group=harbour.member.group
+        )
         self._committed = -1
         self._is_closed = False
 
@@ -239,6 +270,20 @@ class SlowLane(Lane):
             self._prefix.done(offset)
         self._note_position()
 
+    def is_busy(self, now_ms: float) -> bool:
+        """Whether a deferral waits for its answer, or an answer for the broker."""
+        return bool(self._prefix) or super().is_busy(now_ms)
+
+    def oldest_ms(self, now_ms: float) -> float | None:
+        """The timestamp of the oldest deferral that is not answered or skipped."""
+        if self._stamps and self._stamps[0][1] >= 0:
+            return self._stamps[0][1]
+        return super().oldest_ms(now_ms)
+
+    def held(self) -> Mapping[GaugeName, int]:
+        """Deferrals read and not answered or skipped yet, finished ones behind them included."""
+        return {"slow_queue": len(self._prefix) + self.waiting}
+
     def _queue_arrivals(self) -> None:
         now_ms = self.harbour.clock.now_ms()
         inbox = self.inbox[self._input]
@@ -246,7 +291,8 @@ class SlowLane(Lane):
         while inbox:
             record = inbox.popleft()
             self._prefix.start(record.offset)
-            work = self._read(record)
+            self._stamps.append((record.offset, record.timestamp))
+            work = self._read(record, now_ms)
             if work is None or work.deadline_ms <= now_ms:
                 expired.append(record.offset)
             else:
@@ -256,20 +302,27 @@ class SlowLane(Lane):
             self.put(Chunk({}, {}, expired))
         self._slow.arrived.set()
 
-    def _read(self, record: Any) -> Waiting | None:
+    def _read(self, record: Any, now_ms: float) -> Waiting | None:
         """What has to be done for a deferral; None for one that makes no sense."""
         try:
             read = read_deferral(record.headers)
         except WireError:
             self.harbour.metrics.count("foreign_records", stage=self.stage)
             return None
-        work = Work(self, record.offset, record.key, record.value, read.origin)
+        asked = None
+        if self._slow.is_traced and read.traceparent is not None:
+            context = tracecontext.parsed(read.traceparent)
+            if context is not None and context.is_sampled:
+                asked = Asked(context, record.offset, read.origin, now_ms)
+        work = Work(self, record.offset, record.key, record.value, read.origin, asked)
         return Waiting(read.deadline_ms, 0, work)
 
     def _note_position(self) -> None:
         if not self.inbox[self._input]:
             self._prefix.passed(self.seen[self._input])
         committable = self._prefix.committable()
+        while self._stamps and self._stamps[0][0] < committable:
+            self._stamps.popleft()
         if committable > self._committed:
             self._committed = committable
             self.note({self._input: OffsetAndMetadata(committable, pack(self.owner_mark, {}))})

@@ -3,5 +3,6 @@
 from hunch.telemetry.logs import EventName, configure_logging, log_event
 from hunch.telemetry.metrics import Metrics
 from hunch.telemetry.told import Told
+from hunch.telemetry.traces import Tracer
 
-__all__ = ["EventName", "Metrics", "Told", "configure_logging", "log_event"]
+__all__ = ["EventName", "Metrics", "Told", "Tracer", "configure_logging", "log_event"]

@@ -29,6 +29,9 @@ EventName = Literal[
     "commit_failed",  # offsets were not taken; they go again with the next commit
     "read_failed",  # a read broke; its lanes take over again
     "slow_model_failed",  # a whole batch failed in the slow model and falls back
+    "tracing",  # spans go out: which share, by which protocol
+    "dead_letter",  # a record was put aside: which, why, and its trace
+    "export_failed",  # a collector did not take spans or metrics
     "process_stood_still",  # nothing ran for a session time-out: all seats count as lost
     "draining",  # the process was asked to end and finishes what is in hand
     "drain_cut_short",  # the drain reached its bound

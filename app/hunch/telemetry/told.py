@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hunch.telemetry.metrics import Metrics
 from hunch.telemetry.names import CounterName
+from hunch.telemetry.traces import Span, Tracer
 
 MISSED_MS = 10.0
 """A fallback emitted later than this after its deadline is a miss."""
@@ -21,6 +22,7 @@ class Told:
         decided: decisions by path and reason.
         elapsed_ms: by path, from the input record's timestamp to the decision.
         due: of fallbacks at the deadline, the deadline and when it was decided, in epoch ms.
+        spans: of traced messages.
         counted: anything else that counts once it is in the log, by metric and labels.
     """
 
@@ -30,6 +32,8 @@ class Told:
     counted: Counter[tuple[CounterName, tuple[tuple[str, str], ...]]] = field(
         default_factory=Counter
     )
+
+    spans: list[Span] = field(default_factory=list)
 
     def decision(self, path: str, reason: str, elapsed_ms: float) -> None:
         """Notes one decision."""
@@ -46,11 +50,13 @@ class Told:
         self.decided.update(later.decided)
         self.counted.update(later.counted)
         self.due += later.due
+        self.spans += later.spans
         for path, column in later.elapsed_ms.items():
             self.elapsed_ms[path] += column
 
-    def tell(self, metrics: Metrics, stage: str, acknowledged_ms: float) -> None:
-        """Adds all of it to the metrics; the broker acknowledged at `acknowledged_ms`."""
+    def tell(self, metrics: Metrics, tracer: Tracer, stage: str, acknowledged_ms: float) -> None:
+        """Adds all of it to the metrics and the traces; the broker has acknowledged it then."""
+        tracer.take(self.spans, acknowledged_ms)
         for (path, reason), n in self.decided.items():
             metrics.count("decisions", n, stage=stage, path=path, reason=reason)
         for (name, labels), n in self.counted.items():

@@ -1,0 +1,262 @@
+"""What becomes of a predicted batch: decisions, deferrals and dead letters, and their spans.
+
+A message is decided here when its score reaches τ (`fast`), when it is too old or too large to be
+deferred (`fallback`), or when nobody can answer it (`error`, with a dead letter). Everything else
+becomes a deferral: its own bytes, with the fast answer and a deadline beside them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hunch.core.confidence import max_probability
+from hunch.core.envelope import Answer, Deferral, Path, Reason, origin_of
+from hunch.core.exiting import ExitPolicy, asked_deadline_ms
+from hunch.inference.predictor import Prediction, Predictor
+from hunch.kafka.client import TopicPartition
+from hunch.kafka.codec import (
+    DEADLINE_MS,
+    DeadLetter,
+    Outgoing,
+    encode_dead_letter,
+    encode_decision,
+    encode_deferral,
+    header_of,
+    trace_id_of,
+    traceparent_of,
+)
+from hunch.kafka.lane import Harbour
+from hunch.kafka.names import Names
+from hunch.stages.spans import FastSpans
+from hunch.telemetry import Told, log_event
+
+STAGE = "fast"
+RECORD_OVERHEAD_BYTES = 200
+"""What a record takes beyond its key, value and headers, generously."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """What every fast lane of this process decides by."""
+
+    names: Names
+    policy: ExitPolicy
+    predictor: Predictor
+    max_record_bytes: int
+
+
+class Columns(NamedTuple):
+    """A predicted batch, and what the exit policy says of it, a column each."""
+
+    records: Sequence[Any]
+    prediction: Prediction
+    exits: list[bool]
+    confidences: list[float]
+    best: list[int]
+    chosen: list[bool] | None
+
+
+class Arrival(NamedTuple):
+    """One message as it is decided: what it is called, and how long it took so far."""
+
+    record: Any
+    origin: str
+    id: str | int | None
+    ingest_ms: int
+    now_ms: float
+    wait_ms: float
+    fast_ms: float
+    traceparent: bytes | None
+
+
+class Drafts:
+    """What one step of a fast lane has come to: records by topic, and what is told of them."""
+
+    def __init__(self, drafting: Drafting, harbour: Harbour, partition: int) -> None:
+        self.told = Told()
+        self._drafting = drafting
+        self._harbour = harbour
+        self._partition = partition
+        self._decisions: list[Outgoing] = []
+        self._deferrals: list[Outgoing] = []
+        self._dead_letters: list[Outgoing] = []
+        self._spans = FastSpans(
+            drafting.names,
+            partition,
+            policy=drafting.policy,
+            model=drafting.predictor.model,
+            group=harbour.member.group,
+            tracer=harbour.tracer,
+            told=self.told,
+        )
+
+    def outputs(self) -> dict[tuple[str, int], list[Outgoing]]:
+        """The records to be written, by topic and partition; notes how many are deferred."""
+        names, partition = self._drafting.names, self._partition
+        self.told.count("deferrals", len(self._deferrals))
+        outputs = {
+            names.fast_decisions(partition): self._decisions,
+            TopicPartition(names.deferrals, partition): self._deferrals,
+            names.dead_letters_of(STAGE, partition): self._dead_letters,
+        }
+        return {where: records for where, records in outputs.items() if records}
+
+    def columns(self, records: Sequence[Any], prediction: Prediction) -> Columns:
+        """What the policy says of a predicted batch."""
+        scores, metrics = max_probability(prediction.probabilities), self._harbour.metrics
+        metrics.count("batches", stage=STAGE)
+        metrics.observe("batch_size", [len(records)], stage=STAGE)
+        metrics.observe("inference_seconds", [prediction.elapsed_ms / 1000], stage=STAGE)
+        metrics.observe("confidence", scores, stage=STAGE)
+        return Columns(
+            records=records,
+            prediction=prediction,
+            exits=self._drafting.policy.exits(scores).tolist(),
+            confidences=scores.tolist(),
+            best=np.argmax(prediction.probabilities, axis=1).tolist(),
+            chosen=self._spans.chosen(records),
+        )
+
+    def decide(self, columns: Columns, rows: range, now_ms: float) -> None:
+        """Decides some rows of a batch."""
+        policy, predictor = self._drafting.policy, self._drafting.predictor
+        errors: Mapping[int, tuple[str, str]] = columns.prediction.errors
+        for row in rows:
+            arrival = _arrival(columns, row, now_ms)
+            is_chosen = columns.chosen is not None and columns.chosen[row]
+            if row in errors:
+                self._put_aside(arrival, *errors[row], is_chosen=is_chosen)
+                continue
+            answer = Answer(
+                label=predictor.labels[columns.best[row]],
+                confidence=columns.confidences[row],
+                model=predictor.model,
+            )
+            if columns.exits[row]:
+                path, reason = Path.FAST, Reason.CONFIDENT
+            elif policy.is_stale(arrival.ingest_ms, now_ms):
+                path, reason = Path.FALLBACK, Reason.STALE
+            elif self._defer(arrival, answer, is_chosen=is_chosen):
+                continue
+            else:
+                path, reason = Path.FALLBACK, Reason.OVERSIZED
+            self._decide(arrival, answer, path, reason, is_chosen=is_chosen)
+
+    def end(self, columns: Columns, now_ms: float) -> None:
+        """All rows of a batch are decided."""
+        self._spans.end_batch(now_ms, columns.prediction.elapsed_ms, len(columns.records))
+
+    def _decide(
+        self,
+        arrival: Arrival,
+        answer: Answer | None,
+        path: Path,
+        reason: Reason,
+        *,
+        is_chosen: bool,
+        error: str | None = None,
+    ) -> str | None:
+        """Writes the decision; the id of its trace, where it has one."""
+        policy, elapsed_ms = self._drafting.policy, arrival.now_ms - arrival.ingest_ms
+        traceparent = self._spans.decided(
+            arrival, answer, path, reason, is_chosen=is_chosen, error=error
+        )
+        decision = encode_decision(
+            key=arrival.record.key,
+            traceparent=traceparent,
+            origin=arrival.origin,
+            id=arrival.id,
+            said=answer,
+            path=path,
+            reason=reason,
+            fast=answer,
+            slow=None,
+            tau=policy.tau,
+            delta_ms=policy.delta_ms,
+            policy=policy.name,
+            at_ms=arrival.now_ms,
+            times={
+                "wait": arrival.wait_ms,
+                "fast": arrival.fast_ms,
+                "total": round(elapsed_ms, 3),
+            },
+            error=error,
+        )
+        self._decisions.append(self._fitting(decision))
+        self.told.decision(path, reason, elapsed_ms)
+        return trace_id_of(traceparent)
+
+    def _defer(self, arrival: Arrival, answer: Answer, *, is_chosen: bool) -> bool:
+        """Whether the message could be deferred: with all that it needs, it may be too large."""
+        policy, record = self._drafting.policy, arrival.record
+        asked_ms, is_ignored = asked_deadline_ms(header_of(record.headers, DEADLINE_MS))
+        entered = self._spans.enter(arrival, is_chosen=is_chosen)
+        deferral = Deferral(
+            origin=arrival.origin,
+            id=arrival.id,
+            fast=answer,
+            tau=policy.tau,
+            delta_ms=policy.delta_ms,
+            policy=policy.name,
+            ingest_ms=arrival.ingest_ms,
+            wait_ms=arrival.wait_ms,
+            fast_ms=arrival.fast_ms,
+            deferred_ms=round(arrival.now_ms, 3),
+            fast_span=None if entered is None else entered.span_id,
+            parent_span=None if entered is None else entered.parent_id,
+        )
+        deadline_ms = policy.deadline_ms(arrival.now_ms, arrival.ingest_ms, asked_ms)
+        traceparent = arrival.traceparent if entered is None else entered.header()
+        headers = encode_deferral(deferral, deadline_ms, traceparent)
+        outgoing = record.key, record.value, headers
+        if self._size(outgoing) > self._drafting.max_record_bytes:
+            return False
+        self._deferrals.append(outgoing)
+        self.told.count("deadlines_ignored", int(is_ignored))
+        self._spans.deferred(arrival, answer, entered, deadline_ms)
+        return True
+
+    def _put_aside(self, arrival: Arrival, reason: str, sentence: str, *, is_chosen: bool) -> None:
+        why = Reason(reason)
+        trace_id = self._decide(arrival, None, Path.ERROR, why, is_chosen=is_chosen, error=sentence)
+        if why is not Reason.TOMBSTONE:
+            letter = DeadLetter(arrival.origin, STAGE, why, sentence, arrival.now_ms)
+            self._dead_letters.append(encode_dead_letter(letter, arrival.record))
+            self.told.count("dead_letters", stage=STAGE, reason=why)
+            log_event(
+                "dead_letter",
+                stage=STAGE,
+                origin=arrival.origin,
+                reason=why,
+                message=sentence,
+                trace_id=trace_id,
+            )
+
+    def _fitting(self, decision: Outgoing) -> Outgoing:
+        """A decision without its key, where the input's key is too large to be written again."""
+        key, value, headers = decision
+        is_too_large = key is not None and self._size(decision) > self._drafting.max_record_bytes
+        return (None, value, headers) if is_too_large else decision
+
+    @staticmethod
+    def _size(record: Outgoing) -> int:
+        key, value, headers = record
+        heads = sum(len(name) + len(text) for name, text in headers)
+        return len(key or b"") + len(value or b"") + heads + RECORD_OVERHEAD_BYTES
+
+
+def _arrival(columns: Columns, row: int, now_ms: float) -> Arrival:
+    record, prediction = columns.records[row], columns.prediction
+    ingest_ms = record.timestamp if record.timestamp >= 0 else int(now_ms)
+    return Arrival(
+        record=record,
+        origin=origin_of(record.topic, record.partition, record.offset),
+        id=prediction.ids[row],
+        ingest_ms=ingest_ms,
+        now_ms=now_ms,
+        wait_ms=max(0.0, round(now_ms - prediction.elapsed_ms - ingest_ms, 3)),
+        fast_ms=round(prediction.elapsed_ms, 3),
+        traceparent=traceparent_of(record.headers) if record.headers else None,
+    )
