@@ -1,4 +1,4 @@
-"""docker-compose.yml, as these tests need it: our services as Compose would start them, but here."""
+"""docker-compose.yml, as these tests need it: our services as Compose would start them."""
 
 import json
 import re
