@@ -2,7 +2,7 @@
 
     progress   a mark of any lane is higher than it ever was: a position, a count of deliveries
     waiting    a lane says so; a partition whose lane is down keeps its last word
-    in hand    a model computes, or the broker is away: nobody here is to blame, and time starts anew
+    in hand    a model computes, or the broker is away: nobody is to blame, and time starts anew
 
 A lane that is opened again and again reads the same records again, which is no progress. An idle
 stage is never stuck. A partition that moved away is forgotten.

@@ -1,4 +1,4 @@
-"""Looks at one stage from beside it: how far it is behind, how old its work is, whether it is stuck.
+"""Looks at one stage from beside it: how far behind it is, how old its work, whether it is stuck.
 
 How far behind is the read position against the end that this reader can reach, never a commit: the
 last offsets of a partition may be markers that nobody can read. Ends are asked for by the clock;
