@@ -5,9 +5,8 @@ import re
 import socket
 import subprocess
 import urllib.request
-from pathlib import Path
+from importlib.resources import files
 
-import check_jsonschema
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -25,7 +24,7 @@ SELDOM = {
     *("hunch_spans_dropped", "hunch_traces_suppressed"),
 }
 """Counted by a label, and only when something goes wrong: described, without a series at first."""
-SCHEMA = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor/compose-spec.json"
+SCHEMA = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
 
 
 def errors_of(path):

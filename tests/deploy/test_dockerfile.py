@@ -9,6 +9,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.brokers import ROOT
@@ -29,7 +30,7 @@ for name in ("digits-fast", "digits-slow"):
 """
 
 
-NOBODY = {"user": 10_001, "group": 10_001, "extra_groups": []}
+NOBODY: dict[str, Any] = {"user": 10_001, "group": 10_001, "extra_groups": []}
 FITS = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
 
 
@@ -94,7 +95,7 @@ class Image:
     def run(self, *command):
         """Runs a command as a container would: its user, its environment and nothing else."""
         user, _, group = self.user.partition(":")
-        who = {**NOBODY, "user": int(user), "group": int(group)}
+        assert (NOBODY["user"], NOBODY["group"]) == (int(user), int(group))
         return subprocess.run(
             command,
             cwd=self._cwd,
@@ -103,7 +104,7 @@ class Image:
             text=True,
             timeout=60,
             check=False,
-            **(who if os.geteuid() == 0 else {}),
+            **(NOBODY if os.geteuid() == 0 else {}),
         )
 
     def _arg(self, rest):
