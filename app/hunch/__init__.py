@@ -3,6 +3,8 @@
 The rooms, from the outside in; imports point one way, towards the bottom of this list:
 
     cli, main     the commands; the FastStream application that hosts the stages
+    assembly      from settings to the parts of a process
+    http          health, metrics and the AsyncAPI document of a running process
     stages        fast, slow, join: receive, decode, ask the core, encode, hand to the lane
     kafka         members, lanes and takeover, codec, topics, the embedded broker
     inference     predictors, model repository, input features

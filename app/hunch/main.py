@@ -20,10 +20,8 @@ from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 from faststream import FastStream
 
 from hunch import __version__
+from hunch.assembly import Models, load_models, make_cascade, make_member, tell_what_is_in_force
 from hunch.clock import SystemClock
-from hunch.core.batching import BatchPolicy
-from hunch.core.exiting import ExitPolicy
-from hunch.core.joining import JoinPolicy
 from hunch.errors import (
     BrokerError,
     BrokerUnreachable,
@@ -31,26 +29,26 @@ from hunch.errors import (
     HunchError,
     InvariantBroken,
 )
-from hunch.inference.onnx import OnnxPredictor
-from hunch.inference.repository import load as load_model
-from hunch.inference.repository import match_labels
+from hunch.http.asyncapi import document
+from hunch.http.pages import Page, Pages, as_text, asyncapi_pages, judged
+from hunch.http.server import HttpServer
 from hunch.kafka import embedded
 from hunch.kafka.aio import KafkaClient, wait_for_broker
-from hunch.kafka.lane import LanePolicy
-from hunch.kafka.member import Member, MemberPolicy
-from hunch.kafka.names import Names
 from hunch.kafka.seats import seated
 from hunch.kafka.topics import ensure_embedded, require_verified
 from hunch.settings import Settings, load
 from hunch.stages.cascade import Cascade
+from hunch.stages.health import live, ready
 from hunch.stages.stage import Stage
-from hunch.telemetry import Metrics, configure_logging, log_event
+from hunch.telemetry import Metrics, configure_logging, log_event, otel
+from hunch.telemetry.otlp_metrics import OtlpMetrics, exporter
+from hunch.telemetry.prometheus import Prometheus
+from hunch.telemetry.tracing import Tracing
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
 LEAVE_MS = 3_000
 """After the drain, the time to leave the groups and to close."""
-POLICY_NAME = "settings"
 
 
 class Service:
@@ -62,8 +60,16 @@ class Service:
         self.exit_code = 0
         self._clock = SystemClock()
         self._metrics = Metrics()
+        asked = otel.asked()
+        self._tracing = Tracing(
+            asked,
+            ratio=settings.trace_ratio,
+            paths_per_s=settings.trace_paths_per_s,
+            metrics=self._metrics,
+        )
         self._running: list[Stage] = []
-        self._predictors: list[OnnxPredictor] = []
+        self._models: Models = {}
+        self._is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self._client: KafkaClient | None = None
         self._embedded: embedded.EmbeddedBroker | None = None
@@ -74,41 +80,57 @@ class Service:
             self._embedded.start()
             self._bootstrap = self._embedded.bootstrap
         self._fetch_max_wait_ms = embedded.FETCH_MAX_WAIT_MS if self._embedded else 20
-        self._members = {name: self._member(name) for name in self.stages}
+        self._members = {
+            name: make_member(
+                settings,
+                name,
+                self._clock,
+                self._metrics,
+                is_embedded=self._embedded is not None,
+            )
+            for name in self.stages
+        }
+        self._broker = seated(
+            self._members.values(),
+            self._bootstrap,
+            security=self._security,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            request_timeout_ms=settings.request_timeout_ms,
+        )
         self.app = FastStream(
-            seated(
-                self._members.values(),
-                self._bootstrap,
-                security=self._security,
-                fetch_max_wait_ms=self._fetch_max_wait_ms,
-                request_timeout_ms=settings.request_timeout_ms,
-            ),
+            self._broker,
             logger=None,
             lifespan=self._lifespan,
             on_shutdown=[self._drain],
         )
+        self._http = None if settings.http_port is None else self._make_http(settings.http_port)
+        self._otlp = self._make_otlp(asked) if asked.metrics else None
 
-    def _member(self, name: str) -> Member:
-        settings = self.settings
-        policy = MemberPolicy(
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.heartbeat_interval_ms,
-            commit_interval_ms=settings.commit_interval_ms,
-        )
-        if self._embedded is not None:
-            policy = MemberPolicy(
-                session_timeout_ms=embedded.SESSION_TIMEOUT_MS,
-                heartbeat_interval_ms=300,
-                commit_interval_ms=settings.commit_interval_ms,
-            )
-        return Member(
-            stage=name,
-            group=settings.group(name),
-            topic=settings.topic("messages" if name == "fast" else "deferrals"),
-            policy=policy,
+    def _make_http(self, port: int) -> HttpServer:
+        settings, prometheus = self.settings, Prometheus(self._metrics)
+        pages: dict[str, Page] = {
+            "/live": lambda _: judged(*live(self._running, settings.live_timeout_ms)),
+            "/ready": lambda _: judged(*self._ready()),
+            "/metrics": lambda asked: as_text(*prometheus.render(asked.get("accept", ""))),
+            **asyncapi_pages(lambda: document(settings, self._broker)),
+        }
+        return HttpServer(Pages(pages), host=settings.http_host, port=port, clock=self._clock)
+
+    def _make_otlp(self, asked: otel.Asked) -> OtlpMetrics:
+        return OtlpMetrics(
+            self._metrics,
             clock=self._clock,
-            metrics=self._metrics,
+            resource=otel.resource(self.stages[0] if len(self.stages) == 1 else None),
+            interval_ms=asked.metrics_interval_ms,
+            make_exporter=lambda: exporter(asked.metrics_protocol),
         )
+
+    def _ready(self) -> tuple[bool, dict[str, Any]]:
+        """Ready once there are stages, until the drain; what is missing stands in the answer."""
+        if self._is_draining or not self._running:
+            state = "the process is draining" if self._is_draining else "the process is starting"
+            return False, {"ready": False, "missing": [state]}
+        return ready(self._running)
 
     # -- life
 
@@ -139,7 +161,10 @@ class Service:
             bootstrap=self._bootstrap,
             python=platform.python_version(),
         )
-        fast, slow = self._load_models()
+        if self._http is not None:
+            self._http.start()
+        self._models = load_models(settings, self.stages, self._clock)
+        self._tracing.start()
         await self._wait_for_broker()
         self._client = KafkaClient(
             self._bootstrap,
@@ -152,35 +177,21 @@ class Service:
             partitions = ensure_embedded(self._embedded, settings)
         else:
             partitions = await require_verified(self._bootstrap, settings, self._clock)
-        for predictor in (fast, slow):
-            if predictor is not None:
-                await predictor.start()
-        cascade = self._cascade(self._client, partitions)
-        self._running = self._make_stages(cascade, fast, slow)
+        for model in self._models.values():
+            await model.start()
+        cascade = make_cascade(
+            settings,
+            partitions,
+            client=self._client,
+            clock=self._clock,
+            metrics=self._metrics,
+            tracer=self._tracing.tracer,
+        )
+        self._running = self._make_stages(cascade)
+        tell_what_is_in_force(settings, self._models, self._metrics)
         self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
-
-    def _load_models(self) -> tuple[OnnxPredictor | None, OnnxPredictor | None]:
-        """The models of the stages that run here; their labels must match, so both are read."""
-        settings = self.settings
-        if not {"fast", "slow"} & set(self.stages):
-            return None, None
-        fast, slow = load_model(settings.fast_model), load_model(settings.slow_model)
-        match_labels(fast.labels, slow.labels)
-        made = [
-            OnnxPredictor(
-                model,
-                clock=self._clock,
-                intra_op_threads=settings.intra_op_threads,
-                providers=settings.providers,
-                max_batch_size=settings.max_batch_size,
-                inference_timeout_ms=settings.inference_timeout_ms,
-            )
-            if name in self.stages
-            else None
-            for name, model in (("fast", fast), ("slow", slow))
-        ]
-        self._predictors = [predictor for predictor in made if predictor is not None]
-        return made[0], made[1]
+        if self._otlp is not None:
+            self._tasks.append(asyncio.create_task(self._otlp.run()))
 
     async def _wait_for_broker(self) -> None:
         settings = self.settings
@@ -204,53 +215,14 @@ class Service:
                 log_event("stopped", message="asked to stop before the broker answered")
                 raise SystemExit(0)
 
-    def _cascade(self, client: KafkaClient, partitions: int) -> Cascade:
-        settings = self.settings
-        return Cascade(
-            client=client,
-            clock=self._clock,
-            metrics=self._metrics,
-            names=Names(
-                messages=settings.topic("messages"),
-                deferrals=settings.topic("deferrals"),
-                slow_results=settings.topic("slow-results"),
-                late_results=settings.topic("late-results"),
-                decisions=settings.topic("decisions"),
-                dead_letters=settings.topic("dead-letters"),
-                partitions=partitions,
-            ),
-            exit_policy=ExitPolicy(
-                name=POLICY_NAME,
-                tau=settings.tau,
-                delta_ms=settings.delta_ms,
-                max_age_ms=settings.max_age_ms,
-                deadline_from=settings.deadline_from,
-            ),
-            batch_policy=BatchPolicy(
-                max_batch_size=settings.max_batch_size,
-                max_queue_delay_ms=settings.max_queue_delay_ms,
-                reserve_ms=settings.slow_reserve_ms,
-            ),
-            join_policy=JoinPolicy(max_pending=settings.max_pending, max_early=settings.max_early),
-            lane_policy=LanePolicy(
-                max_delivery_messages=settings.max_delivery_messages,
-                max_inbox_records=settings.max_inbox_records,
-                delivery_timeout_ms=3 * settings.request_timeout_ms,
-                takeover_timeout_ms=settings.takeover_timeout_ms,
-            ),
-            max_slow_queue=settings.max_slow_queue,
-            max_record_bytes=settings.max_record_bytes,
-        )
-
-    def _make_stages(
-        self, cascade: Cascade, fast: OnnxPredictor | None, slow: OnnxPredictor | None
-    ) -> list[Stage]:
+    def _make_stages(self, cascade: Cascade) -> list[Stage]:
         made = []
         for name, member in self._members.items():
-            if name == "fast" and fast is not None:
-                made.append(cascade.fast(member, fast))
-            elif name == "slow" and slow is not None:
-                made.append(cascade.slow(member, slow, slow.service_ms))
+            if name == "fast":
+                made.append(cascade.fast(member, self._models[name]))
+            elif name == "slow":
+                model = self._models[name]
+                made.append(cascade.slow(member, model, model.service_ms))
             else:
                 made.append(cascade.join(member))
         return made
@@ -279,14 +251,15 @@ class Service:
             stages=self.stages,
             bootstrap=self._bootstrap,
             partitions={stage.name: sorted(stage.member.terms) for stage in self._running},
-            models=[predictor.model for predictor in self._predictors],
-            providers=[predictor.providers for predictor in self._predictors],
+            models=[model.model for model in self._models.values()],
+            providers=[model.providers for model in self._models.values()],
             tau=self.settings.tau,
             delta_ms=self.settings.delta_ms,
             delivery=self.settings.delivery,
         )
 
     async def _drain(self) -> None:
+        self._is_draining = True
         log_event("draining", drain_ms=self.settings.drain_ms)
         limit_s = (self.settings.drain_ms + LEAVE_MS) / 1000
         asyncio.get_running_loop().call_later(limit_s, self._cut_short)
@@ -301,12 +274,17 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for predictor in self._predictors:
-            await predictor.stop()
+        await asyncio.to_thread(self._tracing.stop)
+        if self._otlp is not None:
+            await self._otlp.close()
+        for model in self._models.values():
+            await model.stop()
         if self._client is not None:
             await self._client.close()
         if self._embedded is not None:
             self._embedded.stop()
+        if self._http is not None:
+            await self._http.stop()
 
 
 def run(settings: Settings, stages: Sequence[str]) -> int:

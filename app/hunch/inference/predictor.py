@@ -48,3 +48,33 @@ class Predictor(Protocol):
 
     async def stop(self) -> None:
         """Lets go of the model."""
+
+
+class Observed:
+    """A predictor that tells whether it has a batch in hand."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.model = predictor.model
+        self.labels = predictor.labels
+        self._predictor = predictor
+        self._in_hand = 0
+
+    def is_computing(self) -> bool:
+        """Whether a batch is in the model; one that hangs ends the process by itself."""
+        return self._in_hand > 0
+
+    async def start(self) -> None:
+        """Loads and warms the model."""
+        await self._predictor.start()
+
+    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+        """Predicts one batch."""
+        self._in_hand += 1
+        try:
+            return await self._predictor.predict(values)
+        finally:
+            self._in_hand -= 1
+
+    async def stop(self) -> None:
+        """Lets go of the model."""
+        await self._predictor.stop()

@@ -23,6 +23,7 @@ FETCH_MAX_WAIT_MS = 10
 """Clients may wait no longer in a fetch: it comes back late, not when there are records."""
 SESSION_TIMEOUT_MS = 1_500
 """A rebalance takes this long less one second, so it must be short."""
+HEARTBEAT_MS = 300
 MEMBERS_PER_GROUP = 1
 """A second member of a group is refused in about half of all joins."""
 PARTITION_BYTES = 5 * 1024 * 1024

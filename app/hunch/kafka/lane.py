@@ -27,6 +27,7 @@ from hunch.kafka.delivery import AtLeastOnce, Offsets
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
 from hunch.telemetry import Metrics, Told, Tracer, log_event
+from hunch.telemetry.names import GaugeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +96,14 @@ class Lane(ABC):
         self.is_draining = False
         self.inbox: dict[TopicPartition, deque[Any]] = {}
         self.seen: dict[TopicPartition, int] = {}
+        self.delivered = 0
         self.wake = asyncio.Event()
         self._outbox: Chunk | None = None
         self._outbox_changed = asyncio.Event()
         self._is_full = False
         self._broken: str | None = None
         self._has_worked = False
+        self._is_delivering = False
         self._delivery = AtLeastOnce(
             harbour.client.producer(),
             self.note,
@@ -164,6 +167,28 @@ class Lane(ABC):
     def waiting(self) -> int:
         """Records in the inbox."""
         return sum(map(len, self.inbox.values()))
+
+    # -- who looks at it from outside
+
+    def is_busy(self, now_ms: float) -> bool:
+        """Whether it has work that is not done."""
+        del now_ms
+        return bool(self.waiting) or self._outbox is not None or self._is_delivering
+
+    def oldest_ms(self, now_ms: float) -> float | None:
+        """Since when the oldest work that is not done has been there, in epoch ms."""
+        del now_ms
+        fronts = [queue[0].timestamp for queue in self.inbox.values() if queue]
+        return min((at_ms for at_ms in fronts if at_ms >= 0), default=None)
+
+    def held(self) -> Mapping[GaugeName, int]:
+        """What is held beside the inbox, by metric."""
+        return {}
+
+    def skew_ms(self, now_ms: float) -> float | None:
+        """This clock minus that of whoever wrote the input, as far as it can be told."""
+        del now_ms
+        return None
 
     # -- life
 
@@ -282,10 +307,11 @@ class Lane(ABC):
 
     async def _deliver(self, chunk: Chunk) -> None:
         clock, metrics = self.harbour.clock, self.harbour.metrics
-        began_ms = clock.now_ms()
+        began_ms, self._is_delivering = clock.now_ms(), True
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)
         chunk.told.tell(metrics, self.harbour.tracer, self.stage, now_ms)
         self.acknowledged(chunk, ends)
+        self.delivered, self._is_delivering = self.delivered + 1, False

@@ -33,6 +33,7 @@ class Lanes:
         self._failures: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
         self._missing_since_ms: dict[int, float] = {}
+        self._warned_ms: dict[int, float] = {}
         self._is_draining = False
 
     @property
@@ -47,6 +48,16 @@ class Lanes:
         member = self._harbour.member
         return member.is_settled and set(member.terms) <= set(self.running)
 
+    def missing(self) -> list[int]:
+        """Owned partitions that have had no running lane for 10 s; a rebalance takes less."""
+        now_ms = self._harbour.clock.now_ms()
+        running = self.running
+        return [
+            partition
+            for partition, since_ms in self._missing_since_ms.items()
+            if partition not in running and now_ms - since_ms > MISSING_MS
+        ]
+
     async def run(self) -> None:
         """Keeps the lanes as the member says; raises what no new takeover can mend."""
         member, clock = self._harbour.member, self._harbour.clock
@@ -60,6 +71,7 @@ class Lanes:
                 self._close_ended(partition)
             if member.is_settled:
                 self._open_missing()
+            self._note_missing(clock.now_ms())
 
     async def drain(self, timeout_ms: float) -> None:
         """Finishes what is in hand, within a limit; what is cut off is read again by the next."""
@@ -120,16 +132,15 @@ class Lanes:
                 task = asyncio.create_task(lane.run(), name=name)
                 task.add_done_callback(lambda _: harbour.member.changed.set())
                 self._open[partition] = (lane, task, now_ms)
-        self._warn_of_missing(now_ms)
 
-    def _warn_of_missing(self, now_ms: float) -> None:
+    def _note_missing(self, now_ms: float) -> None:
         missing = set(self._harbour.member.terms) - set(self.running)
         since = self._missing_since_ms
         self._missing_since_ms = {p: since.get(p, now_ms) for p in missing}
-        for partition, since_ms in self._missing_since_ms.items():
-            if now_ms - since_ms > MISSING_MS:
+        for partition in self.missing():
+            if now_ms - self._warned_ms.get(partition, -MISSING_MS) >= MISSING_MS:
                 log_event("lane_missing", stage=self._harbour.member.group, partition=partition)
-                self._missing_since_ms[partition] = now_ms
+                self._warned_ms[partition] = now_ms
 
 
 def _reason(error: BaseException) -> str:

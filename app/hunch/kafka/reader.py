@@ -83,6 +83,10 @@ class Reader:
         first = await self._consumer.beginning_offsets(partitions)
         return first, await self._consumer.end_offsets(partitions)
 
+    async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """The end that this reader can reach in each partition's log."""
+        return await self._consumer.end_offsets(partitions)
+
     async def run(self) -> None:
         """Reads for ever; an error closes the lanes that it concerns."""
         while True:

@@ -8,7 +8,7 @@ from hunch.clock import Clock
 from hunch.core.batching import BatchPolicy, ServiceTimes
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
-from hunch.inference.predictor import Predictor
+from hunch.inference.predictor import Observed, Predictor
 from hunch.kafka.client import Client, Isolation
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.lanes import MakeLane
@@ -53,19 +53,21 @@ class Cascade:
 
     def fast(self, member: Member, predictor: Predictor) -> Stage:
         """The fast stage."""
+        observed = Observed(predictor)
         fast = FastStage(
             names=self.names,
             policy=self.exit_policy,
-            predictor=predictor,
+            predictor=observed,
             max_record_bytes=self.max_record_bytes,
         )
-        return self._stage("fast", member, fast.lane)
+        return self._stage("fast", member, fast.lane, is_computing=observed.is_computing)
 
     def slow(self, member: Member, predictor: Predictor, service_ms: Mapping[int, float]) -> Stage:
         """The slow stage; `service_ms` is what the warm-up measured, batch size → ms."""
+        observed = Observed(predictor)
         slow = SlowStage(
             names=self.names,
-            predictor=predictor,
+            predictor=observed,
             policy=self.batch_policy,
             times=ServiceTimes(service_ms),
             max_queue=self.max_slow_queue,
@@ -73,7 +75,14 @@ class Cascade:
             metrics=self.metrics,
             tracer=self.tracer,
         )
-        return self._stage("slow", member, slow.lane, isolation="read_uncommitted", worker=slow.run)
+        return self._stage(
+            "slow",
+            member,
+            slow.lane,
+            isolation="read_uncommitted",
+            worker=slow.run,
+            is_computing=observed.is_computing,
+        )
 
     def join(self, member: Member) -> Stage:
         """The joiner."""
@@ -88,6 +97,7 @@ class Cascade:
         *,
         isolation: Isolation = "read_committed",
         worker: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        is_computing: Callable[[], bool] = lambda: False,
     ) -> Stage:
         return Stage(
             name,
@@ -100,4 +110,5 @@ class Cascade:
             policy=self.lane_policy,
             make_lane=make_lane,
             worker=worker,
+            is_computing=is_computing,
         )

@@ -3,6 +3,7 @@
 What becomes of each message is said in `drafts`.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.readback import read_back
 from hunch.stages.drafts import Drafting, Drafts
+from hunch.stages.spans import FastSpans
 
 SLICE_RECORDS = 100
 """Messages decided in one slice of work on the event loop: about 1 ms."""
@@ -43,10 +45,19 @@ class FastLane(Lane):
         self._input = TopicPartition(fast.names.messages, partition)
         self._decisions = fast.names.fast_decisions(partition)
         self._deferrals = TopicPartition(fast.names.deferrals, partition)
+        self._spans = FastSpans(
+            fast.names,
+            partition,
+            policy=fast.policy,
+            model=fast.predictor.model,
+            group=harbour.member.group,
+            tracer=harbour.tracer,
+        )
         self._already_decided: set[int] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._inherited: dict[TopicPartition, int] = {}
         self._inherited_to = 0
+        self._in_hand: deque[tuple[int, int]] = deque()
 
     def inputs(self) -> list[TopicPartition]:
         """One partition of `messages`."""
@@ -102,15 +113,28 @@ class FastLane(Lane):
                     await self.wake.wait()
                 continue
             position = records[-1].offset + 1
+            self._in_hand.append((position, records[0].timestamp))
             if self._already_decided:
                 records = self._skip_decided(records)
             predictions = await self._predict(records)
             await self.hand_over(await self._decide(predictions, position))
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
-        """Remembers where the outputs end."""
-        del chunk
+        """Remembers where the outputs end, and what is done."""
+        done_to = chunk.offsets[self._input].offset
+        while self._in_hand and self._in_hand[0][0] <= done_to:
+            self._in_hand.popleft()
         self._ends |= {TopicPartition(*where): end for where, end in ends.items()}
+
+    def is_busy(self, now_ms: float) -> bool:
+        """Whether it has messages that are not decided, or decisions that are not in the log."""
+        return bool(self._in_hand) or super().is_busy(now_ms)
+
+    def oldest_ms(self, now_ms: float) -> float | None:
+        """The timestamp of the oldest of them."""
+        if self._in_hand and self._in_hand[0][1] >= 0:
+            return self._in_hand[0][1]
+        return super().oldest_ms(now_ms)
 
     def _input_offset(self, record: Record, start: int) -> int | None:
         """Which message from `start` on an output of this lane belongs to."""
@@ -150,7 +174,8 @@ class FastLane(Lane):
         self, predictions: list[tuple[list[Any], Prediction]], position: int
     ) -> Chunk:
         """Decides in slices, so that timers and heartbeats of this process are not kept waiting."""
-        drafts, clock = Drafts(self._fast, self.harbour, self.partition), self.harbour.clock
+        clock = self.harbour.clock
+        drafts = Drafts(self._fast, self._spans, self.harbour, self.partition)
         for records, prediction in predictions:
             columns = drafts.columns(records, prediction)
             for start in range(0, len(records), SLICE_RECORDS):

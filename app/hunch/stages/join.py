@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from hunch.core.envelope import Reason, origin_of
 from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
+from hunch.core.progress import ShortestLately
 from hunch.errors import WireError
 from hunch.kafka.client import Header, OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import (
@@ -33,6 +34,7 @@ from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
 from hunch.stages.spans import JoinSpans
 from hunch.telemetry import Told, log_event
+from hunch.telemetry.names import GaugeName
 
 SLICE_RECORDS = 60
 """Deferrals, results and timers, of each so many, in one slice of work on the event loop."""
@@ -47,12 +49,14 @@ class Headed(NamedTuple):
     offset: int
     key: bytes | None
     headers: Sequence[Header]
+    timestamp: int
     value: None = None
 
     @classmethod
     def of(cls, record: Any) -> Self:
         """What the joiner keeps of a record that it has read."""
-        return cls(record.topic, record.partition, record.offset, record.key, record.headers)
+        where = record.topic, record.partition, record.offset
+        return cls(*where, record.key, record.headers, record.timestamp)
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class JoinLane(Lane):
         self._state: JoinState
         self._committed: Positions | None = None
         self._committed_ms = 0.0
+        self._ways_ms = ShortestLately()
 
     def inputs(self) -> list[TopicPartition]:
         """The pair; it is owned because its partition of `deferrals` is."""
@@ -165,6 +170,27 @@ class JoinLane(Lane):
         if self._decisions in ends:
             self._state.on_acknowledged(ends[self._decisions])
 
+    def is_busy(self, now_ms: float) -> bool:
+        """Whether records wait, a deadline is overdue, or decisions are not in the log."""
+        return self._overdue_ms(now_ms) is not None or super().is_busy(now_ms)
+
+    def oldest_ms(self, now_ms: float) -> float | None:
+        """The oldest record that waits, or deadline that is overdue; what is pending is in time."""
+        found = super().oldest_ms(now_ms), self._overdue_ms(now_ms)
+        return min((at_ms for at_ms in found if at_ms is not None), default=None)
+
+    def held(self) -> Mapping[GaugeName, int]:
+        """Undecided deferrals, and results that came before their deferral."""
+        return {"pending": self._state.pending, "early_results": self._state.early}
+
+    def skew_ms(self, now_ms: float) -> float | None:
+        """This clock minus the fast stage's: the shortest way of a deferral in the last minute."""
+        return self._ways_ms.lowest(now_ms)
+
+    def _overdue_ms(self, now_ms: float) -> float | None:
+        due_ms = self._state.next_deadline_ms()
+        return due_ms if due_ms is not None and due_ms < now_ms else None
+
     def _start(
         self,
         committed: Mapping[TopicPartition, OffsetAndMetadata],
@@ -232,6 +258,7 @@ class JoinLane(Lane):
 
     def _read_deferrals(self, slice_: Slice) -> None:
         queue = self.inbox[self._deferrals]
+        latest_ms = 0.0
         for _ in range(min(len(queue), SLICE_RECORDS)):
             record = queue.popleft()
             try:
@@ -240,6 +267,7 @@ class JoinLane(Lane):
                 self._put_aside(record, str(error), slice_)
                 self._state.passed(record.offset + 1, 0)
                 continue
+            latest_ms = max(latest_ms, read.deferred_ms)
             verdict = self._state.on_deferral(
                 record.offset,
                 read.deadline_ms,
@@ -250,6 +278,8 @@ class JoinLane(Lane):
             )
             if verdict is not None:
                 slice_.verdicts.append(verdict)
+        if latest_ms:
+            self._ways_ms.add(slice_.now_ms - latest_ms, slice_.now_ms)
 
     def _read_results(self, slice_: Slice) -> None:
         queue = self.inbox[self._results]

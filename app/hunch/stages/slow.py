@@ -7,6 +7,7 @@ crash; what is committed is the contiguous prefix whose answers are acknowledged
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
 from hunch.stages.spans import Asked, SlowSpans
 from hunch.telemetry import Metrics, Tracer, log_event, tracecontext
-from hunch.telemetry.traces import BatchSpan
+from hunch.telemetry.names import MODEL, STAGE, GaugeName
+from hunch.telemetry.traces import BatchSpan, Form
 
 
 class Work(NamedTuple):
@@ -79,6 +81,8 @@ class SlowStage:
         self._clock = clock
         self._metrics = metrics
         self.is_traced = tracer.is_on
+        about = {STAGE: "slow", MODEL: predictor.model}
+        self._batch_form = Form("slow batch", "slow", about)
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
         """The lane of one partition."""
@@ -139,7 +143,7 @@ class SlowStage:
         self, works: list[Work], results: Sequence[Result | None], ran: Ran | None = None
     ) -> None:
         chunks: dict[SlowLane, Chunk] = {}
-        batch = None if ran is None else BatchSpan()
+        batch = None if ran is None else BatchSpan(self._batch_form)
         for work, result in zip(works, results, strict=True):
             if work.lane not in chunks:
                 chunks[work.lane] = Chunk({}, {})
@@ -154,9 +158,7 @@ class SlowStage:
                 chunk.outputs.setdefault(work.lane.results, []).append((work.key, value, headers))
                 told.count("slow_answers", outcome=said.outcome)
         if batch is not None and ran is not None:
-            model, size = self.predictor.model, len(works)
-            chunk = chunks[works[0].lane]
-            chunk.told.spans += batch.spans("slow", **ran._asdict(), size=size, model=model)
+            chunks[works[0].lane].told.spans += batch.spans(*ran, len(works))
         for lane, chunk in chunks.items():
             lane.answer(chunk)
 
@@ -208,6 +210,7 @@ class SlowLane(Lane):
         self._input = TopicPartition(slow.names.deferrals, partition)
         self.results = TopicPartition(slow.names.slow_results, partition)
         self._prefix = ContiguousPrefix(0)
+        self._stamps: deque[tuple[int, int]] = deque()
         self.spans = SlowSpans(
             slow.names, partition, model=slow.predictor.model, group=harbour.member.group
         )
@@ -267,6 +270,20 @@ class SlowLane(Lane):
             self._prefix.done(offset)
         self._note_position()
 
+    def is_busy(self, now_ms: float) -> bool:
+        """Whether a deferral waits for its answer, or an answer for the broker."""
+        return bool(self._prefix) or super().is_busy(now_ms)
+
+    def oldest_ms(self, now_ms: float) -> float | None:
+        """The timestamp of the oldest deferral that is not answered or skipped."""
+        if self._stamps and self._stamps[0][1] >= 0:
+            return self._stamps[0][1]
+        return super().oldest_ms(now_ms)
+
+    def held(self) -> Mapping[GaugeName, int]:
+        """Deferrals read and not answered or skipped yet, finished ones behind them included."""
+        return {"slow_queue": len(self._prefix) + self.waiting}
+
     def _queue_arrivals(self) -> None:
         now_ms = self.harbour.clock.now_ms()
         inbox = self.inbox[self._input]
@@ -274,6 +291,7 @@ class SlowLane(Lane):
         while inbox:
             record = inbox.popleft()
             self._prefix.start(record.offset)
+            self._stamps.append((record.offset, record.timestamp))
             work = self._read(record, now_ms)
             if work is None or work.deadline_ms <= now_ms:
                 expired.append(record.offset)
@@ -303,6 +321,8 @@ class SlowLane(Lane):
         if not self.inbox[self._input]:
             self._prefix.passed(self.seen[self._input])
         committable = self._prefix.committable()
+        while self._stamps and self._stamps[0][0] < committable:
+            self._stamps.popleft()
         if committable > self._committed:
             self._committed = committable
             self.note({self._input: OffsetAndMetadata(committable, pack(self.owner_mark, {}))})

@@ -11,6 +11,7 @@ from hunch.kafka.lane import Harbour, LanePolicy
 from hunch.kafka.lanes import Lanes, MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
+from hunch.stages.watch import Watch
 from hunch.telemetry import Metrics, Tracer
 
 STOP_MS = 10_000
@@ -27,6 +28,7 @@ class Stage:
         policy: the bounds of its lanes.
         make_lane: makes the lane of a partition.
         worker: what runs beside the lanes, for all of them.
+        is_computing: whether its model has a batch in hand.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Stage:
         policy: LanePolicy,
         make_lane: MakeLane,
         worker: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        is_computing: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.member = member
@@ -58,6 +61,15 @@ class Stage:
         )
         self.lanes = Lanes(harbour, make_lane)
         self._worker = worker
+        self.watch = Watch(
+            name,
+            member=member,
+            reader=self._reader,
+            lanes=self.lanes,
+            clock=clock,
+            metrics=metrics,
+            is_computing=is_computing,
+        )
 
     def is_ready(self) -> bool:
         """Whether every partition that this process owns is being read."""
@@ -71,6 +83,7 @@ class Stage:
                 group.create_task(self._reader.run(), name=f"{self.name}-reader")
                 group.create_task(self.member.run(), name=f"{self.name}-member")
                 group.create_task(self.lanes.run(), name=f"{self.name}-lanes")
+                group.create_task(self.watch.run(), name=f"{self.name}-watch")
                 if self._worker is not None:
                     group.create_task(self._worker(), name=f"{self.name}-worker")
         except BaseExceptionGroup as group_error:

@@ -1,0 +1,90 @@
+"""Whether a stage is stuck: work waits, and nothing of it gets on.
+
+    progress   a mark of any lane is higher than it ever was: a position, a count of deliveries
+    waiting    a lane says so; a partition whose lane is down keeps its last word
+    in hand    a model computes, or the broker is away: nobody is to blame, and time starts anew
+
+A lane that is opened again and again reads the same records again, which is no progress. An idle
+stage is never stuck. A partition that moved away is forgotten.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+
+class Look(NamedTuple):
+    """What one lane shows at one moment.
+
+    Attributes:
+        is_waiting: whether it has work that is not done.
+        marks: numbers that only grow as it gets on; a name belongs to one life of the lane, or its
+            number survives it.
+    """
+
+    is_waiting: bool
+    marks: Mapping[str, int]
+
+
+class ProgressState:
+    """What was seen of one stage."""
+
+    def __init__(self) -> None:
+        self._since_ms: float | None = None
+        self._marks: dict[int, dict[str, int]] = {}
+        self._waiting: dict[int, bool] = {}
+
+    def on_look(
+        self,
+        now_ms: float,
+        owned: Collection[int],
+        looks: Mapping[int, Look],
+        *,
+        is_in_hand: bool = False,
+    ) -> None:
+        """The lanes were looked at: `looks` has those that run, of the partitions owned."""
+        has_moved = False
+        for partition, look in looks.items():
+            known = self._marks.get(partition, {})
+            has_moved |= any(mark > known.get(name, 0) for name, mark in look.marks.items())
+            self._marks[partition] = {
+                name: max(mark, known.get(name, 0)) for name, mark in look.marks.items()
+            }
+            self._waiting[partition] = look.is_waiting
+        for partition in set(self._waiting) - set(owned):
+            del self._waiting[partition], self._marks[partition]
+        if not any(self._waiting.values()):
+            self._since_ms = None
+        elif has_moved or is_in_hand or self._since_ms is None:
+            self._since_ms = now_ms
+
+    def stalled_ms(self, now_ms: float) -> float:
+        """For how long work has waited without any progress; 0 while there is none."""
+        return 0.0 if self._since_ms is None else max(0.0, now_ms - self._since_ms)
+
+
+class ShortestLately:
+    """The lowest value of about the last minute, whatever came before."""
+
+    WINDOW_MS = 30_000.0
+
+    def __init__(self) -> None:
+        self._began_ms = 0.0
+        self._lowest: float | None = None
+        self._before: float | None = None
+
+    def add(self, value: float, now_ms: float) -> None:
+        """A value came."""
+        self._turn(now_ms)
+        self._lowest = value if self._lowest is None else min(self._lowest, value)
+
+    def lowest(self, now_ms: float) -> float | None:
+        """The lowest value of this window and the one before; None where none came."""
+        self._turn(now_ms)
+        found = [value for value in (self._lowest, self._before) if value is not None]
+        return min(found, default=None)
+
+    def _turn(self, now_ms: float) -> None:
+        passed_ms = now_ms - self._began_ms
+        if passed_ms >= self.WINDOW_MS:
+            self._before = self._lowest if passed_ms < 2 * self.WINDOW_MS else None
+            self._lowest, self._began_ms = None, now_ms
