@@ -105,6 +105,16 @@ def test_a_span_whose_parent_is_elsewhere_stands_at_the_top():
     assert found[4].endswith("child of d, which is not here")
 
 
+def test_children_come_in_the_order_of_their_start():
+    """Neither that in which they arrived nor that of the alphabet."""
+    starts = {"c": 1, "a": 2, "b": 3}
+    children = [span(name, "fast", name, "f", (starts[name], 9)) for name in "bca"]
+
+    found = lines([*children, span("fast", "fast", "f", None, (0, 9))])
+
+    assert ["fast", "c", "a", "b"] == [line.split()[1] for line in found[1:]]
+
+
 def test_a_span_that_came_twice_is_shown_once():
     """An exporter that had no answer sends again."""
     assert lines(VERIFIED) == lines([*VERIFIED, *VERIFIED])
