@@ -139,7 +139,7 @@ async def test_one_trace_shows_the_path_of_each_message(scene, collector, digits
         "shed": ("fallback", "shed"),
         "error": ("error", "undecodable"),
     } == {name: (d["path"], d["reason"]) for name, d in decisions.items()}
-    expected = {
+    expected: dict[str, dict[str, str | None]] = {
         "fast": {"fast": PRODUCER.split("-")[2], "decide": "fast"},
         "slow": {
             "fast": None,
