@@ -21,6 +21,7 @@ MAX_BACK_OFF_MS = 10_000
 STEADY_MS = 10_000
 MISSING_MS = 10_000
 
+Looks = dict[int, Look]
 MakeLane = Callable[[Harbour, int, int], Lane]
 
 
@@ -31,7 +32,7 @@ class Lanes:
         self._harbour = harbour
         self._make_lane = make_lane
         self._open: dict[int, tuple[Lane, asyncio.Task[None], float]] = {}
-        self.lost: dict[int, Look] = {}
+        self.lost: Looks = {}
         """What was last seen of lanes that ended by an error, until the next ones read."""
         self._failures: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
