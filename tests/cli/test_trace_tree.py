@@ -72,9 +72,9 @@ trace {TRACE}  43.9 ms, 5 spans
           reason below, delta 300 ms
         ├── join        hunch-join     +4.1    36.1 ms   ███████████████████▉
         │     reason verified, linked to slow
-        │   └── decide  hunch-join    +40.2     3.7 ms                      ▐█
+        │   └── decide  hunch-join    +40.2     3.7 ms                      ▕██
         │         path slow, reason verified, label 2
-        └── slow        hunch-slow     +6.0    32.3 ms    ▐████████████████▉
+        └── slow        hunch-slow     +6.0    32.3 ms    █████████████████▉
               label 2, confidence 0.999, batch of 3 took 5.0 ms
 """.strip().splitlines()
         == lines(VERIFIED, BATCHES)
@@ -103,6 +103,16 @@ def test_a_span_whose_parent_is_elsewhere_stands_at_the_top():
     assert ["fast", "join", "decide"] == names
     assert "│     child of abcd, which is not here" == found[2]
     assert found[4].endswith("child of d, which is not here")
+
+
+def test_children_come_in_the_order_of_their_start():
+    """Neither that in which they arrived nor that of the alphabet."""
+    starts = {"c": 1, "a": 2, "b": 3}
+    children = [span(name, "fast", name, "f", (starts[name], 9)) for name in "bca"]
+
+    found = lines([*children, span("fast", "fast", "f", None, (0, 9))])
+
+    assert ["fast", "c", "a", "b"] == [line.split()[1] for line in found[1:]]
 
 
 def test_a_span_that_came_twice_is_shown_once():

@@ -16,7 +16,7 @@ TAU = 0.9
 DELTA_MS = 300
 PARTITIONS = 4
 DRAIN_MS = 3_000
-TRACED = 200
+TRACED = 300
 """About how many messages are traced, so that each path is among them."""
 CONNECTION = ("bootstrap", "security_protocol", "sasl_", "ssl_")
 """How the keys begin that the demo takes from the user's settings; all others are its own."""

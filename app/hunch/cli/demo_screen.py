@@ -35,6 +35,7 @@ NEXT = """
 Where to look next
   hunch init               a settings file: your Kafka, models, tau and delta
   hunch send, hunch tail   your own messages, beside `hunch run` on your Kafka
+  hunch inspect            every hop of one message, from Kafka itself
   the README               how it works, and what is promised"""
 
 
