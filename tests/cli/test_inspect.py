@@ -17,7 +17,6 @@ from tests.search.trails import (
 )
 
 from hunch.core.envelope import Path, Reason
-from hunch.kafka.codec import Outgoing
 from hunch.kafka.embedded import EmbeddedBroker
 
 P = PARTITIONS
@@ -204,6 +203,18 @@ def test_a_pending_message_says_until_when(inspected, writer, topic_prefix):
     assert account["missing"]["slow_result"].startswith("none found: the deadline had passed, or ")
 
 
+def test_a_decision_that_is_overdue_is_told(inspected, writer, topic_prefix):
+    """The deadline is past, and no joiner has ever worked here."""
+    origin = a_new_message(writer, topic_prefix)
+    a_new_deferral(writer, origin, slack_ms=0)
+
+    code, account = inspected(origin)
+
+    assert 1 == code
+    assert account["missing"]["decision"].startswith("overdue: its deadline was ")
+    assert account["missing"]["decision"].endswith(" ago, and the joiner has committed nothing")
+
+
 def test_a_second_decision_is_shown_and_told(inspected, writer, topic_prefix):
     """At-least-once: both are there, in the order of their times, with a sentence."""
     origin = f"{topic_prefix}messages-1-20"
@@ -238,8 +249,8 @@ def test_a_wrong_timestamp_does_not_hide_a_message(inspected, writer, topic_pref
 
 def test_a_message_that_retention_deleted_still_has_its_decision(inspected, writer, topic_prefix):
     """The log begins after it; what was derived from it is found, with its times."""
-    big: list[Outgoing] = [(None, b"x" * 100_000, [])] * 60
-    writer.write("messages", 1, big)
+    key, _, headers = a_message()
+    writer.write("messages", 1, [(key, b"x" * 100_000, headers)] * 60)
 
     code, account = inspected(f"{topic_prefix}messages-1-3")
 
