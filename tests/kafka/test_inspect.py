@@ -170,7 +170,7 @@ async def test_every_path_is_told_as_real_stages_went_it(
 COUNT = 50_000
 TRANSACTION = 2_500
 DEFERRED = 10_000
-DISORDER = 600
+DISORDER = 1_500
 """How far from their order decisions of the joiner are written: more than what is always read."""
 
 
@@ -224,7 +224,7 @@ async def large(kafka_bootstrap, fresh_topics, topic_prefix):
 async def test_large_partitions_are_not_read_through(large, inspect, measured):
     """Fast and joined decisions are found among 60,000 by reading few, aborted ones never."""
     reads = []
-    for number in (0, 1, 2_500, 25_001, 49_999, COUNT, COUNT + 5_003, COUNT + DEFERRED - 1):
+    for number in (0, 1, 2_500, 25_001, 49_999, COUNT, COUNT + 5_003, COUNT + 7_777, COUNT + DEFERRED - 1):
         found = await inspect(f"{large}messages-0-{number}")
         path = ("fast", "confident") if number < COUNT else ("fallback", "deadline")
         reads.append(found.account["records_read"])
@@ -238,8 +238,8 @@ async def test_large_partitions_are_not_read_through(large, inspect, measured):
     measured(f"inspect, records read among {COUNT + DEFERRED:,} decisions: {reads}")
     whole = await inspect(f"{large}messages-0-25001", "--all")
 
-    assert 1_000 > max(reads[:5])
-    assert 5_000 > max(reads)
+    assert 1_500 > max(reads[:5])
+    assert 10_000 > max(reads)
     assert (0, [("fast", "confident")]) == (whole.code, whole.path())
     assert COUNT + DEFERRED < whole.account["records_read"]
 

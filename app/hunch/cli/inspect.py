@@ -15,7 +15,7 @@ from hunch.cli.output import show_json
 from hunch.clock import SystemClock
 from hunch.errors import ConfigError, TopicMismatch
 from hunch.kafka.aio import KafkaClient
-from hunch.kafka.finding import Finder
+from hunch.kafka.finding import NEAR, Finder
 from hunch.kafka.finding_ids import Matches, find_id
 from hunch.kafka.log_search import LogReader
 from hunch.kafka.names import Names
@@ -61,7 +61,7 @@ def inspect(
     payload: Annotated[bool, typer.Option("--payload", help="Show the message's value.")] = False,
     window: Annotated[
         int,
-        typer.Option(min=1, help="Offsets of a partition that are searched at most, to each side."),
+        typer.Option(min=NEAR, help="Offsets of a partition that are searched at most, to each side."),
     ] = 10_000,
     whole: Annotated[
         bool, typer.Option("--all", help="Read the partitions of this message from end to end.")

@@ -53,7 +53,7 @@ def account_of(
         "origin": str(trail.origin),
         "id": next((hop["id"] for hop in (*decisions, *deferrals) if "id" in hop), None),
         "is_decided": bool(decisions),
-        "trace_id": _trace_id(derived, trail.message),
+        "trace_id": _trace_id(derived, decisions, trail.message),
         "message": _message(trail, with_payload=with_payload),
         **hops,
         "missing": _missing(trail, deferrals, decisions, now_ms),
@@ -177,12 +177,14 @@ def _began_ms(
     return None
 
 
-def _trace_id(derived: Sequence[Record], message: Record | None) -> str | None:
-    for record in (*derived, *([] if message is None else [message])):
-        found = trace_id_of(header_of(record.headers, TRACEPARENT))
-        if found is not None:
-            return found
-    return None
+def _trace_id(
+    derived: Sequence[Record], decisions: Sequence[Account], message: Record | None
+) -> str | None:
+    """What a derived record says first: the message's own may not be the one that is traced."""
+    headed = (*derived, *([] if message is None else [message]))
+    told = [trace_id_of(header_of(record.headers, TRACEPARENT)) for record in headed]
+    told += [decision.get("trace_id") for decision in decisions]
+    return next((found for found in told if found is not None), None)
 
 
 def _missing(
