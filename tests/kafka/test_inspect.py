@@ -224,7 +224,17 @@ async def large(kafka_bootstrap, fresh_topics, topic_prefix):
 async def test_large_partitions_are_not_read_through(large, inspect, measured):
     """Fast and joined decisions are found among 60,000 by reading few, aborted ones never."""
     reads = []
-    for number in (0, 1, 2_500, 25_001, 49_999, COUNT, COUNT + 5_003, COUNT + 7_777, COUNT + DEFERRED - 1):
+    for number in (
+        0,
+        1,
+        2_500,
+        25_001,
+        49_999,
+        COUNT,
+        COUNT + 5_003,
+        COUNT + 7_777,
+        COUNT + DEFERRED - 1,
+    ):
         found = await inspect(f"{large}messages-0-{number}")
         path = ("fast", "confident") if number < COUNT else ("fallback", "deadline")
         reads.append(found.account["records_read"])

@@ -61,7 +61,9 @@ def inspect(
     payload: Annotated[bool, typer.Option("--payload", help="Show the message's value.")] = False,
     window: Annotated[
         int,
-        typer.Option(min=NEAR, help="Offsets of a partition that are searched at most, to each side."),
+        typer.Option(
+            min=NEAR, help="Offsets of a partition that are searched at most, to each side."
+        ),
     ] = 10_000,
     whole: Annotated[
         bool, typer.Option("--all", help="Read the partitions of this message from end to end.")
