@@ -17,12 +17,12 @@ from tests.search.trails import (
 )
 
 from hunch.core.envelope import Path, Reason
-from hunch.kafka.codec import Outgoing
 from hunch.kafka.embedded import EmbeddedBroker
 
 P = PARTITIONS
 OTHERS = 30
 """Messages before the one in question, so that it has to be found."""
+MANY = 4_000
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +204,62 @@ def test_a_pending_message_says_until_when(inspected, writer, topic_prefix):
     assert account["missing"]["slow_result"].startswith("none found: the deadline had passed, or ")
 
 
+def many_decisions(prefix, first, *, at_ms):
+    """Decisions of the joiner about others, far more than are looked at in any case."""
+    return [
+        a_decision(
+            f"{prefix}messages-1-{first + number % OTHERS}",
+            Path.FALLBACK,
+            Reason.DEADLINE,
+            at_ms=at_ms,
+            deferral=100 + number,
+        )
+        for number in range(MANY)
+    ]
+
+
+@pytest.mark.parametrize("is_behind", [True, False])
+def test_a_decision_far_from_its_order_is_found(inspected, writer, topic_prefix, is_behind):
+    """The joiner wrote it thousands of records after or before its neighbours in the input."""
+    origin = a_new_message(writer, topic_prefix)
+    deferral = a_new_deferral(writer, origin, slack_ms=500)
+    verdict = a_decision(origin, Path.FALLBACK, Reason.DEADLINE, at_ms=now_ms(), deferral=deferral)
+    others = many_decisions(topic_prefix, OTHERS + 1 if is_behind else 0, at_ms=now_ms())
+    writer.write("decisions", P + 1, [*others, verdict] if is_behind else [verdict, *others])
+
+    code, account = inspected(origin)
+
+    assert 0 == code
+    assert [MANY if is_behind else 0] == [made["offset"] for made in account["decisions"]]
+
+
+@pytest.mark.parametrize("is_behind", [True, False])
+def test_what_was_written_at_another_time_is_not_read(inspected, writer, topic_prefix, is_behind):
+    """Long after the deadline, or before the deferral, no decision of it is looked for."""
+    origin = a_new_message(writer, topic_prefix)
+    a_new_deferral(writer, origin, slack_ms=500)
+    others = many_decisions(topic_prefix, OTHERS + 1 if is_behind else 0, at_ms=now_ms())
+    far_ms = 120_000 if is_behind else -120_000
+    writer.write("decisions", P + 1, others, timestamp_ms=now_ms() + far_ms)
+
+    code, account = inspected(origin)
+
+    assert 1 == code
+    assert 1_800 > account["records_read"]
+
+
+def test_a_decision_that_is_overdue_is_told(inspected, writer, topic_prefix):
+    """The deadline is past, and no joiner has ever worked here."""
+    origin = a_new_message(writer, topic_prefix)
+    a_new_deferral(writer, origin, slack_ms=0)
+
+    code, account = inspected(origin)
+
+    assert 1 == code
+    assert account["missing"]["decision"].startswith("overdue: its deadline was ")
+    assert account["missing"]["decision"].endswith(" ago, and the joiner has committed nothing")
+
+
 def test_a_second_decision_is_shown_and_told(inspected, writer, topic_prefix):
     """At-least-once: both are there, in the order of their times, with a sentence."""
     origin = f"{topic_prefix}messages-1-20"
@@ -238,8 +294,8 @@ def test_a_wrong_timestamp_does_not_hide_a_message(inspected, writer, topic_pref
 
 def test_a_message_that_retention_deleted_still_has_its_decision(inspected, writer, topic_prefix):
     """The log begins after it; what was derived from it is found, with its times."""
-    big: list[Outgoing] = [(None, b"x" * 100_000, [])] * 60
-    writer.write("messages", 1, big)
+    key, _, headers = a_message()
+    writer.write("messages", 1, [(key, b"x" * 100_000, headers)] * 60)
 
     code, account = inspected(f"{topic_prefix}messages-1-3")
 

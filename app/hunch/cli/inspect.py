@@ -15,7 +15,7 @@ from hunch.cli.output import show_json
 from hunch.clock import SystemClock
 from hunch.errors import ConfigError, TopicMismatch
 from hunch.kafka.aio import KafkaClient
-from hunch.kafka.finding import Finder
+from hunch.kafka.finding import NEAR, Finder
 from hunch.kafka.finding_ids import Matches, find_id
 from hunch.kafka.log_search import LogReader
 from hunch.kafka.names import Names
@@ -26,23 +26,24 @@ UNDECIDED = 1
 """The exit code where there is no such message, or no decision of it yet."""
 SHARES = {"decisions": 2, "dead-letters": 3}
 """Topics with more partitions than `messages` has, and how many times as many."""
+SHOWN = 10
 PATIENCE_S = 2.0
 TURN_S = 0.2
 
-HELP = """Shows every hop of one message, found in Kafka itself.
-
-ORIGIN is the message's topic-partition-offset, as decisions and logs name it. Only parts of the
-topics are read; the answer says which, and of what is missing why that may be.
-
---json prints one object: origin, id, is_decided, trace_id; message (presence: there, deleted,
-unreadable, not written, not a message; timestamp, key, bytes); the lists deferrals, slow_results,
-decisions, late_results, dead_letters (each with topic, partition, offset, timestamp, after_ms);
-missing (hop: why); notes; now_ms; others (origins with the same id, newest first); searched (from,
-to, log_start, log_end: offsets); records_read. Times are epoch ms.
-
-Exit codes: 0 decided; 1 no decision yet, or no such message; 2 a wrong origin, setting or topic;
-3 the broker.
-"""
+HELP = (
+    "Shows every hop of one message, found in Kafka itself.\n\n"
+    "ORIGIN is the message's topic-partition-offset, as decisions and logs name it. Only parts of "
+    "the topics are read; of what is missing the answer says why that may be.\n\n"
+    "--json prints one object: origin, id, is_decided, trace_id; message (presence: there, "
+    "unreadable, deleted, not written, not a message; timestamp, key, bytes); the lists deferrals, "
+    "slow_results, decisions, late_results, dead_letters (each with topic, partition, offset, "
+    "timestamp, after_ms); missing (hop: why); notes; now_ms; others (origins with the same id, "
+    "newest first); searched (offsets: from, to, log_start, log_end); records_read. Times are "
+    "epoch milliseconds, ends are exclusive. Where no message has the id, origin is null and the "
+    "hops are left out.\n\n"
+    "Exit codes: 0 decided; 1 no decision yet, or no such message; 2 a wrong origin, setting or "
+    "topic; 3 the broker."
+)
 
 app = typer.Typer()
 
@@ -60,7 +61,9 @@ def inspect(
     payload: Annotated[bool, typer.Option("--payload", help="Show the message's value.")] = False,
     window: Annotated[
         int,
-        typer.Option(min=1, help="Offsets of a partition that are searched at most, to each side."),
+        typer.Option(
+            min=NEAR, help="Offsets of a partition that are searched at most, to each side."
+        ),
     ] = 10_000,
     whole: Annotated[
         bool, typer.Option("--all", help="Read the partitions of this message from end to end.")
@@ -232,7 +235,8 @@ def _nothing(name: str, records_read: int, now_ms: float) -> Account:
 
 def _show_others(others: list[str]) -> None:
     if others:
-        typer.echo(f"The same id: {', '.join(others)}")
+        more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+        typer.echo(f"The same id: {', '.join(others[:SHOWN])}{more}")
 
 
 @contextlib.asynccontextmanager

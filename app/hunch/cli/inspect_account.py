@@ -21,10 +21,11 @@ from hunch.kafka.codec import (
     read_deferral,
     trace_id_of,
 )
-from hunch.kafka.trail import Presence, Trail
+from hunch.kafka.trail import Behind, Presence, Trail
 
 STRANGE_MS = 24 * 3_600_000
 """A message whose first hop is so much later has probably a wrong timestamp."""
+UNSEEN = "retention has deleted it, or it lies outside what was searched (see --all)"
 
 Account = dict[str, Any]
 
@@ -52,7 +53,7 @@ def account_of(
         "origin": str(trail.origin),
         "id": next((hop["id"] for hop in (*decisions, *deferrals) if "id" in hop), None),
         "is_decided": bool(decisions),
-        "trace_id": _trace_id(derived, trail.message),
+        "trace_id": _trace_id(derived, decisions, trail.message),
         "message": _message(trail, with_payload=with_payload),
         **hops,
         "missing": _missing(trail, deferrals, decisions, now_ms),
@@ -176,12 +177,14 @@ def _began_ms(
     return None
 
 
-def _trace_id(derived: Sequence[Record], message: Record | None) -> str | None:
-    for record in (*derived, *([] if message is None else [message])):
-        found = trace_id_of(header_of(record.headers, TRACEPARENT))
-        if found is not None:
-            return found
-    return None
+def _trace_id(
+    derived: Sequence[Record], decisions: Sequence[Account], message: Record | None
+) -> str | None:
+    """What a derived record says first: the message's own may not be the one that is traced."""
+    headed = (*derived, *([] if message is None else [message]))
+    told = [trace_id_of(header_of(record.headers, TRACEPARENT)) for record in headed]
+    told += [decision.get("trace_id") for decision in decisions]
+    return next((found for found in told if found is not None), None)
 
 
 def _missing(
@@ -224,7 +227,7 @@ def _result_missing(trail: Trail, deferral: Account, now_ms: float) -> str:
         return "none found: the deadline had passed, or the slow stage has not come to it"
     if slow.committed > deferral["offset"]:
         return "none: the deadline had passed when the slow stage came to it"
-    behind = f"the slow stage has {slow.end - slow.committed:,} of its deferrals before it"
+    behind = f"the slow stage is {_behind(slow)}"
     if deadline_ms is not None and deadline_ms > now_ms:
         return f"not yet: {behind}"
     return f"none by the deadline: {behind}"
@@ -241,11 +244,8 @@ def _pending(trail: Trail, deferral: Account, now_ms: float) -> str:
     if join is None or join.committed < 0:
         return f"{overdue}, and the joiner has committed nothing"
     if join.committed > deferral["offset"]:
-        return (
-            "none found, though the joiner is past it: retention has deleted it, or it lies "
-            "outside what was searched (--all)"
-        )
-    return f"{overdue}, and the joiner has {join.end - join.committed:,} deferrals before it"
+        return f"none found, though the joiner is past it: {UNSEEN}"
+    return f"{overdue}, and the joiner is {_behind(join)}"
 
 
 def _undecided(trail: Trail) -> str:
@@ -255,12 +255,13 @@ def _undecided(trail: Trail) -> str:
     if fast is None or fast.committed < 0:
         return "none: the fast stage has not read it, as far as is known"
     if fast.committed <= trail.origin.offset:
-        behind = fast.end - fast.committed
-        return f"not read yet: the fast stage has {behind:,} messages of this partition before it"
-    return (
-        "none found, though the fast stage is past it: retention has deleted it, or it lies "
-        "outside what was searched (--all)"
-    )
+        return f"not read yet: the fast stage is {_behind(fast)} in this partition"
+    return f"none found, though the fast stage is past it: {UNSEEN}"
+
+
+def _behind(stage: Behind) -> str:
+    count = stage.end - stage.committed
+    return f"{count:,} {'record' if count == 1 else 'records'} behind"
 
 
 def _notes(trail: Trail, hops: dict[str, list[Account]]) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from hunch.cli.inspect_account import Account, at_ms, duration
+from hunch.cli.inspect_account import UNSEEN, Account, at_ms, duration
 from hunch.cli.lines import COLOURS
 
 HOPS = (
@@ -47,6 +47,10 @@ def tree_of(account: Account) -> Tree:
             _add_hop(tree, name, hop, LINES[key](hop))
         if not account[key] and missing_key in missing:
             tree.add(_head(name, missing[missing_key]))
+    if UNSEEN in missing.get("decision", ""):
+        branch = tree.add(_head("searched", "these offsets"))
+        for part in account["searched"]:
+            branch.add(Text(_searched(part)))
     for note in account["notes"]:
         tree.add(Text(note, style="yellow"))
     return tree
@@ -84,6 +88,12 @@ def _message(message: Account) -> str:
     return f"{size}, {'no key' if key is None else f'key {key}'}"
 
 
+def _searched(part: dict[str, Any]) -> str:
+    where = f"{part['topic']} {part['partition']}"
+    whole = f"it holds {part['log_start']:,} to {part['log_end']:,}"
+    return f"{where}: {part['from']:,} to {part['to']:,}; {whole}"
+
+
 def _deferral(hop: Account) -> Iterator[Text | str]:
     yield f"fast said {_answer(hop['fast'])} in {hop['fast_ms']:.1f} ms; τ is {hop['tau']}"
     yield f"deadline {_moment(hop['deadline_ms'])}, {_slack(hop['slack_ms'])}"
@@ -112,7 +122,8 @@ def _decision(hop: Account) -> Iterator[Text | str]:
     else:
         chosen = hop.get(path) if path in {"fast", "slow"} else hop.get("fast")
         said = chosen if isinstance(chosen, dict) else hop
-        yield line.append(_answer(said), style="default")
+        tau = f"; τ is {hop.get('tau')}" if path == "fast" else ""
+        yield line.append(f"{_answer(said)}{tau}", style="default")
     times = hop.get("times")
     if isinstance(times, dict) and times:
         yield ", ".join(

@@ -42,8 +42,10 @@ from hunch.kafka.trail import (
     times_of,
 )
 
-NEAR = 64
-"""Offsets to each side of a place that are looked at in any case: later records of a message."""
+NEAR = 500
+"""Offsets to each side of a place that are looked at in any case, for second records."""
+NEAR_PAYLOADS = 50
+"""The same where records carry the payloads of messages."""
 STEP = 1_000
 PIVOTS = (0.5, 0.37, 0.61)
 PROGRESS_MS = 3_000
@@ -54,7 +56,7 @@ class Finder:
 
     Args:
         groups: stage → its consumer group.
-        window: offsets to each side of a place that are searched at most.
+        window: offsets to each side of a place that are searched at most, `NEAR` or more.
         is_whole: whether derived partitions are read from end to end.
     """
 
@@ -74,7 +76,7 @@ class Finder:
         self._reader = reader
         self._names = names
         self._groups = groups
-        self._window = max(window, NEAR)
+        self._window = window
         self._is_whole = is_whole
 
     async def find(self, origin: Origin) -> Trail:
@@ -175,7 +177,8 @@ class Finder:
         searched = span
         if not self._is_whole:
             place = await self._reader.lowest_from(where, span, key, trail.origin.offset, pivot)
-            searched = _about(place, NEAR, span)
+            has_payloads = where.topic != self._names.decisions
+            searched = _about(place, NEAR_PAYLOADS if has_payloads else NEAR, span)
         trail.searched.append(Searched(where, *searched, *span))
         offset = trail.origin.offset
         return await self._pick(where, searched, lambda record: key(record) == offset)
