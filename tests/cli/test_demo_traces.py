@@ -39,6 +39,13 @@ def trace(trace_id, path, ms, names=None, *, is_sampled=True):
 FAST = {"fast": trace("abc", "fast", 1)}
 
 
+def ended_span():
+    """A span of the SDK's."""
+    span = TracerProvider().get_tracer("test").start_span("fast")
+    span.end()
+    return span
+
+
 def ids(found):
     """Path → trace id."""
     return {path: spans[0].trace_id for path, spans in found.items()}
@@ -135,10 +142,8 @@ async def test_a_jaeger_that_takes_not_all_is_told_apart(collector, jaeger_pages
     if is_refused:
         collector.refuse()
     sender = OTLPSpanExporter(traces.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces")
-    span = TracerProvider().get_tracer("test").start_span("fast")
-    span.end()
 
-    await asyncio.to_thread(sender.export, [span])
+    await asyncio.to_thread(sender.export, [ended_span()])
     is_passed_on = await traces.passed_on()
     await traces.stop()
     sender.shutdown()
