@@ -35,6 +35,8 @@ from hunch.telemetry import Told, log_event
 STAGE = "fast"
 RECORD_OVERHEAD_BYTES = 200
 """What a record takes beyond its key, value and headers, generously."""
+PAYLOAD_BYTES_SHOWN = 200
+"""Of a message that is put aside, in the log; only where `log_payloads` asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Drafting:
     policy: ExitPolicy
     predictor: Predictor
     max_record_bytes: int
+    logs_payloads: bool = False
 
 
 class Columns(NamedTuple):
@@ -231,6 +234,10 @@ class Drafts:
             letter = DeadLetter(arrival.origin, STAGE, why, sentence, arrival.now_ms)
             self._dead_letters.append(encode_dead_letter(letter, arrival.record))
             self.told.count("dead_letters", stage=STAGE, reason=why)
+            shown = {}
+            if self._drafting.logs_payloads:
+                start = (arrival.record.value or b"")[:PAYLOAD_BYTES_SHOWN]
+                shown["payload"] = start.decode("utf-8", "backslashreplace")
             log_event(
                 "dead_letter",
                 stage=STAGE,
@@ -238,6 +245,7 @@ class Drafts:
                 reason=why,
                 message=sentence,
                 trace_id=trace_id,
+                **shown,
             )
 
     def _fitting(self, decision: Outgoing) -> Outgoing:
