@@ -217,10 +217,9 @@ class JoinLane(Lane):
             ):
                 return found
         if lowest >= 0:
-            self.harbour.metrics.count("foreign_records", stage=self.stage)
-            log_event("warning", message="foreign commit metadata", partition=self.partition)
+            self.note_foreign(lowest)
         return Positions(
-            lowest_undecided=lowest if lowest >= 0 else first[self._deferrals],
+            lowest_undecided=first[self._deferrals],
             first_early=first[self._results],
             deferrals_read=ends[self._deferrals],
             results_read=0,
