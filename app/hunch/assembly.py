@@ -18,7 +18,6 @@ from hunch.kafka.names import Names
 from hunch.settings import Settings
 from hunch.stages.cascade import Cascade
 from hunch.telemetry import Metrics, Tracer
-from hunch.telemetry.metrics import Labels
 
 POLICY_NAME = "settings"
 Models = dict[str, OnnxPredictor]
@@ -124,7 +123,7 @@ def make_cascade(
 
 def tell_what_is_in_force(settings: Settings, models: Models, metrics: Metrics) -> None:
     """Makes bounds, policy, models and version metrics, for dashboards to show beside the rest."""
-    limits: dict[Labels, float] = {(key,): float(getattr(settings, key)) for key in LIMITS}
+    limits: dict[tuple[str, ...], float] = {(key,): float(getattr(settings, key)) for key in LIMITS}
     metrics.gauge("limit", lambda: limits)
     metrics.gauge("tau", lambda: {(POLICY_NAME,): settings.tau})
     metrics.gauge("delta_seconds", lambda: {(POLICY_NAME,): settings.delta_ms / 1000})

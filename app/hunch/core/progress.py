@@ -1,6 +1,6 @@
 """Whether a stage is stuck: work waits, and nothing of it gets on.
 
-    progress   a mark of any lane is higher than it ever was: a position, a count of deliveries
+    progress   any lane has read further than ever, or delivered something
     waiting    a lane says so; a partition whose lane is down keeps its last word
     in hand    a model computes, or the broker is away: nobody is to blame, and time starts anew
 
@@ -17,12 +17,15 @@ class Look(NamedTuple):
 
     Attributes:
         is_waiting: whether it has work that is not done.
-        marks: numbers that only grow as it gets on; a name belongs to one life of the lane, or its
-            number survives it.
+        read: how far it has read each of its inputs.
+        life: which lane of its partition it is.
+        delivered: how often it has delivered in that life.
     """
 
     is_waiting: bool
-    marks: Mapping[str, int]
+    read: Mapping[str, int]
+    life: int = 0
+    delivered: int = 0
 
 
 class ProgressState:
@@ -30,8 +33,7 @@ class ProgressState:
 
     def __init__(self) -> None:
         self._since_ms: float | None = None
-        self._marks: dict[int, dict[str, int]] = {}
-        self._waiting: dict[int, bool] = {}
+        self._seen: dict[int, Look] = {}
 
     def on_look(
         self,
@@ -41,18 +43,17 @@ class ProgressState:
         *,
         is_in_hand: bool = False,
     ) -> None:
-        """The lanes were looked at: `looks` has those that run, of the partitions owned."""
+        """The lanes were looked at: `looks` has those that run, or ran last, of what is owned."""
         has_moved = False
         for partition, look in looks.items():
-            known = self._marks.get(partition, {})
-            has_moved |= any(mark > known.get(name, 0) for name, mark in look.marks.items())
-            self._marks[partition] = {
-                name: max(mark, known.get(name, 0)) for name, mark in look.marks.items()
-            }
-            self._waiting[partition] = look.is_waiting
-        for partition in set(self._waiting) - set(owned):
-            del self._waiting[partition], self._marks[partition]
-        if not any(self._waiting.values()):
+            known = self._seen.get(partition, Look(is_waiting=False, read={}))
+            delivered = known.delivered if known.life == look.life else 0
+            furthest = {name: max(at, known.read.get(name, 0)) for name, at in look.read.items()}
+            has_moved |= look.delivered > delivered or not furthest.items() <= known.read.items()
+            self._seen[partition] = look._replace(read={**known.read, **furthest})
+        for partition in set(self._seen) - set(owned):
+            del self._seen[partition]
+        if not any(seen.is_waiting for seen in self._seen.values()):
             self._since_ms = None
         elif has_moved or is_in_hand or self._since_ms is None:
             self._since_ms = now_ms

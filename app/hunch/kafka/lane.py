@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hunch.clock import Clock
+from hunch.core.progress import Look
 from hunch.errors import ConfigError, LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
@@ -174,6 +175,16 @@ class Lane(ABC):
         """Whether it has work that is not done."""
         del now_ms
         return bool(self.waiting) or self._outbox is not None or self._is_delivering
+
+    def look(self, now_ms: float) -> Look:
+        """How it gets on."""
+        read = self.harbour.reader.positions(self)
+        return Look(
+            is_waiting=self.is_busy(now_ms),
+            read={f"{tp.topic}-{tp.partition}": at for tp, at in read.items()},
+            life=self.owner_mark,
+            delivered=self.delivered,
+        )
 
     def oldest_ms(self, now_ms: float) -> float | None:
         """Since when the oldest work that is not done has been there, in epoch ms."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
+from hunch.core.progress import Look
 from hunch.errors import BrokerError, LaneClosed
 from hunch.kafka.lane import Harbour, Lane
 from hunch.telemetry import log_event
@@ -20,6 +21,7 @@ MAX_BACK_OFF_MS = 10_000
 STEADY_MS = 10_000
 MISSING_MS = 10_000
 
+Looks = dict[int, Look]
 MakeLane = Callable[[Harbour, int, int], Lane]
 
 
@@ -30,6 +32,8 @@ class Lanes:
         self._harbour = harbour
         self._make_lane = make_lane
         self._open: dict[int, tuple[Lane, asyncio.Task[None], float]] = {}
+        self.lost: Looks = {}
+        """What was last seen of lanes that ended by an error, until the next ones read."""
         self._failures: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
         self._missing_since_ms: dict[int, float] = {}
@@ -112,6 +116,9 @@ class Lanes:
         if error is None:
             log_event("lane_closed", stage=lane.stage, partition=partition)
             return
+        if lane.seen:
+            self.lost[partition] = lane.look(self._harbour.clock.now_ms())
+        self._harbour.metrics.count("lanes_lost", stage=lane.stage)
         log_event("lane_lost", stage=lane.stage, partition=partition, reason=_reason(error))
         if not isinstance(error, KafkaError | BrokerError | LaneClosed | TimeoutError | OSError):
             raise error
@@ -134,7 +141,9 @@ class Lanes:
                 self._open[partition] = (lane, task, now_ms)
 
     def _note_missing(self, now_ms: float) -> None:
-        missing = set(self._harbour.member.terms) - set(self.running)
+        owned, running = set(self._harbour.member.terms), self.running
+        self.lost = {p: look for p, look in self.lost.items() if p in owned - set(running)}
+        missing = owned - set(running)
         since = self._missing_since_ms
         self._missing_since_ms = {p: since.get(p, now_ms) for p in missing}
         for partition in self.missing():

@@ -76,6 +76,10 @@ class Reader:
             self._feeds = kept
             self._assign()
 
+    def positions(self, lane: Feed) -> dict[TopicPartition, int]:
+        """How far this lane's partitions have been read, records that nobody can read included."""
+        return {tp: at for tp, (feed, at) in self._feeds.items() if feed is lane}
+
     async def log_ends(
         self, partitions: list[TopicPartition]
     ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:

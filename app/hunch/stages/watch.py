@@ -66,11 +66,11 @@ class Watch:
     def look(self) -> None:
         """Looks now; whoever asks for a judgement looks first."""
         now_ms = self._clock.now_ms()
-        running = self._lanes.running
+        running = self._lanes.running.items()
         self._progress.on_look(
             now_ms,
             self._member.terms,
-            {partition: self._look_at(lane, now_ms) for partition, lane in running.items()},
+            self._lanes.lost | {p: self._look_at(lane, now_ms) for p, lane in running},
             is_in_hand=self.is_broker_away or self._is_computing(),
         )
         self.has_been_ready |= self._lanes.is_ready()
@@ -87,20 +87,24 @@ class Watch:
         """Records between the read position and the end, of what runs and whose end is known."""
         return {
             tp: max(0, self._ends[tp] - at)
-            for lane in self._lanes.running.values()
-            for tp, at in lane.seen.items()
+            for tp, at in self._positions().items()
             if tp in self._ends
         }
 
+    def _positions(self) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = {}
+        for lane in self._lanes.running.values():
+            found |= self._reader.positions(lane)
+        return found
+
     def _look_at(self, lane: Lane, now_ms: float) -> Look:
-        is_behind = any(self._ends.get(tp, 0) > at for tp, at in lane.seen.items())
-        marks = {f"{tp.topic}-{tp.partition}": at for tp, at in lane.seen.items()}
-        marks[f"deliveries of {lane.owner_mark}"] = lane.delivered
-        return Look(is_behind or lane.is_busy(now_ms), marks)
+        look, read = lane.look(now_ms), self._reader.positions(lane)
+        is_behind = any(self._ends.get(tp, 0) > at for tp, at in read.items())
+        return look._replace(is_waiting=is_behind or look.is_waiting)
 
     async def _ask_ends(self) -> None:
         owned = self._member.terms
-        wanted = {tp for lane in self._lanes.running.values() for tp in lane.seen}
+        wanted = set(self._positions())
         wanted |= {tp for tp in self._ends if tp.partition in owned}
         if not wanted:
             return
@@ -117,11 +121,10 @@ class Watch:
         """Since when there has been something to read: since an end was seen and not reached."""
         now_ms, since = self._clock.now_ms(), self._behind_since_ms
         self._behind_since_ms = {}
-        for lane in self._lanes.running.values():
-            for tp, at in lane.seen.items():
-                if at < ends[tp]:
-                    is_old = tp in since and at < self._ends.get(tp, 0)
-                    self._behind_since_ms[tp] = since[tp] if is_old else now_ms
+        for tp, at in self._positions().items():
+            if at < ends.get(tp, 0):
+                is_old = tp in since and at < self._ends.get(tp, 0)
+                self._behind_since_ms[tp] = since[tp] if is_old else now_ms
 
     # -- metrics, read when somebody looks
 
@@ -154,12 +157,14 @@ class Watch:
         }
 
     def _age_s(self, lane: Lane, now_ms: float) -> float:
-        known_ms = (self._behind_since_ms.get(tp) for tp in lane.seen if self._is_behind(lane, tp))
-        since_ms = [at_ms for at_ms in (lane.oldest_ms(now_ms), *known_ms) if at_ms is not None]
+        since_ms = [
+            self._behind_since_ms[tp]
+            for tp, at in self._reader.positions(lane).items()
+            if tp in self._behind_since_ms and at < self._ends.get(tp, 0)
+        ]
+        if (oldest_ms := lane.oldest_ms(now_ms)) is not None:
+            since_ms.append(oldest_ms)
         return max(0.0, now_ms - min(since_ms)) / 1000 if since_ms else 0.0
-
-    def _is_behind(self, lane: Lane, tp: TopicPartition) -> bool:
-        return lane.seen[tp] < self._ends.get(tp, 0)
 
     def _lag_records(self) -> dict[tuple[str, ...], float]:
         return {(self.name, tp.topic, str(tp.partition)): n for tp, n in self.lag().items()}

@@ -108,6 +108,7 @@ class MemoryConsumer:
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset after the last visible record of each partition."""
         await self._log.clock.sleep(0)
+        self._log.raise_fault("ends", *partitions)
         return {name: self._log.partition(name).visible_end for name in partitions}
 
     def _take(

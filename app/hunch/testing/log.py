@@ -19,7 +19,7 @@ from hunch.testing.group import Group, Listener, MemorySeat
 from hunch.testing.partition import MemoryRecord, Partition
 from hunch.testing.producer import Entry, MemoryProducer
 
-Operation = Literal["produce", "fetch", "commit", "committed"]
+Operation = Literal["produce", "fetch", "ends", "commit", "committed"]
 Held = Literal["records", "acknowledgements"]
 
 _CREATE_TIME = 0
