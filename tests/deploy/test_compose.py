@@ -7,7 +7,7 @@ from importlib.resources import files
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from tests.brokers import ROOT
+from tests.brokers import ROOT, kafka_tool
 from tests.deploy.composed import COMPOSE, STAGES, services
 
 SCHEMA = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
@@ -97,3 +97,31 @@ def test_mounted_files_exist():
     for there, _, mode in mounts:
         assert (ROOT / there).exists(), there
         assert "ro" == mode
+
+
+def properties_of(environment, folder):
+    """What the image makes of its environment, with the names of this machine."""
+    settings = {
+        key.removeprefix("KAFKA_").lower().replace("_", "."): value
+        for key, value in environment.items()
+        if key.startswith("KAFKA_") and key != "KAFKA_HEAP_OPTS"
+    }
+    settings["log.dirs"] = str(folder / "data")
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+@pytest.mark.usefixtures("kafka_broker")
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [("", "Formatting"), ("INSIDE://:9092,", "requirement failed: advertised.listeners")],
+    ids=["as it is", "with a listener less"],
+)
+def test_kafka_accepts_its_environment(tmp_path, left_out, said):
+    """Kafka itself finds its listeners and roles in order, and sees a missing listener."""
+    environment = services()["kafka"]["environment"]
+    file = tmp_path / "server.properties"
+    file.write_text(properties_of(environment, tmp_path).replace(left_out, ""))
+
+    cluster = environment["CLUSTER_ID"]
+    asked = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file))
+    assert said in kafka_tool(*asked)
