@@ -159,9 +159,7 @@ class Service:
             version=__version__,
             stages=self.stages,
             bootstrap=self._bootstrap,
-            http=None
-            if settings.http_port is None
-            else f"{settings.http_host}:{settings.http_port}",
+            http=self._http and f"{settings.http_host}:{settings.http_port}",
             python=platform.python_version(),
         )
         if self._http is not None:

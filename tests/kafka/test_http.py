@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client.parser import text_string_to_metric_families
 from tests.brokers import comes_true
+from tests.telemetry.collectors import Received, by_grpc
 
 SHORT_MS = 3_000
 """A `live_timeout_ms` that a test can wait for."""
@@ -233,3 +234,23 @@ def test_a_port_that_is_busy_is_refused(kafka_bootstrap, topic_prefix, tmp_path)
     assert 2 == ended.returncode
     assert f"http_port = {port} cannot be opened" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+async def test_metrics_go_out_by_otlp_where_that_is_asked_for(
+    fresh_topics, start_stage, monkeypatch
+):
+    """By the standard variables alone, under the name of the stage; no port is needed for it."""
+    await fresh_topics(partitions=1)
+    received = Received()
+    with by_grpc(received) as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp")
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        stage = start_stage("join")
+        stage.wait_ready()
+        is_told = comes_true(lambda: bool(received.named("hunch_lanes_open")), 20)
+        code = stage.terminate()
+
+    assert is_told
+    assert "hunch-join" == received.service()
+    assert 0 == code

@@ -33,7 +33,7 @@ class ProgressState:
 
     def __init__(self) -> None:
         self.stalled_ms = 0.0
-        """At the last look: for how long work had waited without progress; 0 where there is none."""
+        """At the last look: for how long work had waited without progress; 0 without any."""
         self._since_ms: float | None = None
         self._seen: dict[int, Look] = {}
 
