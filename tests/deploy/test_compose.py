@@ -47,6 +47,19 @@ def test_images_are_pinned_and_kafka_is_the_tested_one():
         assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", images[name]), images[name]
 
 
+def test_the_image_is_built_once():
+    """One service builds the image, and those that share it wait for that one and pull nothing."""
+    building = [name for name, service in services().items() if "build" in service]
+    assert ["topics"] == building
+
+    for name in STAGES:
+        assert "never" == services()[name]["pull_policy"]
+        assert "topics" in services()[name]["depends_on"]
+    built = services()["topics"]["build"]
+    assert (ROOT / built["context"] / built["dockerfile"]).is_file()
+    assert {"ONNXRUNTIME": "${ONNXRUNTIME:-cpu}"} == built["args"]
+
+
 def test_every_port_is_on_loopback():
     """Nothing is published to the network that the machine is in."""
     published = [port for service in services().values() for port in service.get("ports", ())]
