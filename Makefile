@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
 LINTS := $(VENV)/.lints
-SOURCES := app tests $(wildcard bench models)
+SOURCES := app tests deploy $(wildcard bench models)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format kafka clean
+.PHONY: help demo test lint format kafka up down clean
 
 help: ## says what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,8 +35,22 @@ format: $(LINTS) ## puts the code into shape
 kafka: ## a real Kafka in the foreground, until Ctrl-C; PORT=9092 for a fixed port
 	@deploy/local-kafka/kafka.sh $(if $(PORT),--port $(PORT))
 
+up: ## everything in containers: Kafka, the stages, Jaeger, Prometheus, Grafana (needs Docker)
+	@$(DOCKER)
+	@docker compose up --build --detach
+	@echo "Dashboard http://127.0.0.1:3000, alerts http://127.0.0.1:9090/alerts, traces http://127.0.0.1:16686, Kafka 127.0.0.1:9092."
+
+down: ## ends them; what Kafka and Prometheus hold stays (docker compose down --volumes removes it)
+	@$(DOCKER)
+	@docker compose down
+
 clean: ## removes what was installed and built here
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+define DOCKER
+docker compose version >/dev/null 2>&1 || { \
+	echo "This needs Docker with its compose plugin, and 'docker compose version' fails: install Docker Engine or Docker Desktop, or run Hunch without containers (make kafka PORT=9092, then hunch run)." >&2; exit 1; }
+endef
 
 $(RUNS): pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "Hunch needs Python 3.11, 3.12 or 3.13, and none is on the PATH: install one, or run make PYTHON=/path/to/python3.11." >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""`hunch run` as real processes: started, killed, frozen and watched from outside.
+"""`hunch` as real processes: started, killed, frozen and watched from outside.
 
 Each leads a process group of its own and has a watcher beside it, which ends it when this process
 is gone, however that happened: nothing is left behind.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,35 @@ READY_S = 30.0
 Event = dict[str, Any]
 
 
-class StageProcess:
-    """One `hunch run STAGE` and the events that it logs.
+def surroundings(**more: str) -> dict[str, str]:
+    """This process's environment without what would set Hunch or its traces, and with `more`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HUNCH_", "OTEL_"))}
+    return kept | more
+
+
+def hunch(*arguments: str) -> list[str]:
+    """The command line of `hunch` with these arguments."""
+    return [sys.executable, "-c", HUNCH, *arguments]
+
+
+class HunchProcess:
+    """One `hunch` that runs until it is told to end, and the events that it logs.
 
     Args:
-        stage: `fast`, `slow` or `join`.
+        stage: what it is called when something goes wrong.
+        arguments: what stands behind `hunch`.
         folder: where it runs; it must hold no `hunch.toml`.
-        settings: what is given with `--set`.
+        environment: all of its environment.
     """
 
-    def __init__(self, stage: str, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, stage: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
         self.stage = stage
         self._events: list[Event] = []
         self._logged = threading.Condition()
-        arguments = [f"--set={key}={value}" for key, value in settings.items()]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("HUNCH_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", HUNCH, "run", stage, *arguments],
+            hunch(*arguments),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -145,3 +157,22 @@ class StageProcess:
 
     def _tail(self) -> str:
         return "\n".join(str(event) for event in self._events[-15:])
+
+
+class StageProcess(HunchProcess):
+    """One `hunch run STAGE`.
+
+    Args:
+        settings: what is given with `--set`.
+        environment: what is added to its environment.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        folder: Path,
+        settings: Mapping[str, object],
+        environment: Mapping[str, str],
+    ) -> None:
+        arguments = [f"--set={key}={value}" for key, value in settings.items()]
+        super().__init__(stage, ["run", stage, *arguments], folder, surroundings(**environment))
