@@ -1,6 +1,7 @@
 """How well deadlines are kept while the slow stage is dead: the three figures of the promise.
 
-    python bench/deadline.py [--rate 500] [--seconds 20] [--delta-ms 500] [--bootstrap HOST:PORT]
+    python -m bench.deadline [--rate 500] [--seconds 20] [--delta-ms 500] [--traced]
+        [--bootstrap HOST:PORT]
 
 Fast and join run as processes of their own; every message is deferred, nobody answers, so each
 decision is a fallback at its deadline. Three distances from the deadline, in milliseconds:
@@ -10,27 +11,28 @@ decision is a fallback at its deadline. Three distances from the deadline, in mi
   thing to its acknowledgement that an outsider sees);
 * seen: when an outside `read_committed` consumer had it.
 
-Without --bootstrap a Kafka of its own is started by deploy/local-kafka/kafka.sh.
+With --traced, spans go to a collector that takes them and forgets them: 1 % of the messages is
+sampled, and 50 fallbacks a second beyond that. Without --bootstrap a Kafka of its own is started by
+deploy/local-kafka/kafka.sh.
 """
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from bench.collector import sink
+from bench.processes import ROOT, broker, stage
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -40,54 +42,10 @@ from hunch.kafka import topics
 from hunch.kafka.topic_admin import TopicAdmin
 from hunch.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 4
 WARM_UP_S = 5.0
 TICK_S = 0.01
 QUANTILES = (50, 90, 99, 100)
-HUNCH = [sys.executable, "-c", "from hunch.cli import main; main()"]
-
-
-@contextlib.contextmanager
-def broker(bootstrap: str | None) -> Iterator[str]:
-    """The given broker, or one that lives as long as this program."""
-    if bootstrap is not None:
-        yield bootstrap
-        return
-    with subprocess.Popen(
-        [str(ROOT / "deploy/local-kafka/kafka.sh"), "--until-stdin-closes"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith("ready "):
-            sys.exit("The local Kafka did not start: run `make kafka` to see why.")
-        try:
-            yield line.split()[1]
-        finally:
-            process.terminate()
-
-
-@contextlib.contextmanager
-def stage(name: str, settings: dict[str, object]) -> Iterator[None]:
-    """One stage as a process, ready on entry."""
-    arguments = [f"--set={key}={value}" for key, value in settings.items()]
-    with subprocess.Popen(
-        [*HUNCH, "run", name, *arguments], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        if not any('"event":"ready"' in line for line in process.stderr):
-            sys.exit(f"The {name} stage did not start.")
-        drain = asyncio.get_running_loop().run_in_executor(None, process.stderr.read)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(20)
-            del drain
 
 
 async def prepare(bootstrap: str, settings: Settings) -> None:
@@ -161,7 +119,13 @@ def figures(seen: list[tuple[dict[str, Any], int, float]]) -> dict[str, dict[str
     }
 
 
-async def measure(bootstrap: str, rate: float, seconds: float, delta_ms: int) -> dict[str, Any]:
+async def measure(
+    bootstrap: str,
+    rate: float,
+    seconds: float,
+    delta_ms: int,
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
     """One run."""
     given: dict[str, object] = {
         "bootstrap": bootstrap,
@@ -173,7 +137,7 @@ async def measure(bootstrap: str, rate: float, seconds: float, delta_ms: int) ->
     settings = Settings.model_validate(given)
     await prepare(bootstrap, settings)
     seen: list[tuple[dict[str, Any], int, float]] = []
-    with stage("fast", given), stage("join", given):
+    with stage("fast", given, environment), stage("join", given, environment):
         watching = asyncio.create_task(watch(bootstrap, settings.topic("decisions"), seen))
         sent = await send(bootstrap, settings.topic("messages"), rate, seconds + WARM_UP_S)
         until_s = time.monotonic() + delta_ms / 1000 + 30
@@ -193,9 +157,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0, help="messages a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, after 5 s")
     parser.add_argument("--delta-ms", type=int, default=500)
+    parser.add_argument("--traced", action="store_true", help="with a collector, as by default")
     asked = parser.parse_args()
-    with broker(asked.bootstrap) as bootstrap:
-        result = asyncio.run(measure(bootstrap, asked.rate, asked.seconds, asked.delta_ms))
+    with broker(asked.bootstrap) as bootstrap, sink() as endpoint:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if asked.traced else {}
+        result = asyncio.run(
+            measure(bootstrap, asked.rate, asked.seconds, asked.delta_ms, environment)
+        )
     table = Table("ms from the deadline", *(f"p{q}" if q < 100 else "max" for q in QUANTILES))
     for name, row in result["ms"].items():
         table.add_row(name, *(f"{row[f'p{q}']:.1f}" for q in QUANTILES))

@@ -118,6 +118,7 @@ def make_cascade(
         ),
         max_slow_queue=settings.max_slow_queue,
         max_record_bytes=settings.max_record_bytes,
+        logs_payloads=settings.log_payloads,
     )
 
 

@@ -18,6 +18,7 @@ from tests.cli.conftest import APP
 from hunch.cli.demo_checker import verdict
 from hunch.cli.demo_digits import Digits
 from hunch.cli.demo_tally import Tally
+from hunch.cli.demo_traces import SPANS
 
 SHORT = ("--count", "300", "--rate", "300")
 READY = re.compile(r"ready +after")
@@ -26,7 +27,9 @@ READY = re.compile(r"ready +after")
 @pytest.fixture
 def demo(hunch, tmp_path):
     """Runs `hunch demo …` to its end; its processes can be told by their temporary folder."""
-    return lambda *arguments: hunch("demo", *SHORT, *arguments, TMPDIR=str(tmp_path))
+    return lambda *arguments, **variables: hunch(
+        "demo", *SHORT, *arguments, TMPDIR=str(tmp_path), **variables
+    )
 
 
 @pytest.fixture
@@ -74,25 +77,45 @@ def assert_exact(figures):
         "examples": [],
     } == figures["verdict"]
     assert 300 == sum(path["count"] for path in paths.values()) == figures["decided"]
-    assert 0 == paths["error"]["count"]
+    assert (1, None, 1) == (
+        *(paths["error"]["count"], paths["error"]["accuracy"], figures["dead_letters"]),
+    )
     assert paths["fast"]["count"] > paths["fallback"]["count"] > 0
     assert paths["fallback"]["p99_ms"] >= figures["delta_ms"]
     assert figures["fast_alone"] < figures["slow_alone"]
     assert figures["fast_alone"] <= figures["cascade"]
 
 
-def test_each_message_has_one_decision_and_the_stall_makes_fallbacks(demo, tmp_path):
-    """The short demo passes, its figures add up, and it leaves no process behind."""
-    done = demo("--json")
+def assert_traced(figures, traces, pages):
+    """Every path that was taken has a whole trace, and a page of Jaeger's, which has it, too."""
+    taken = {path for path, sums in figures["paths"].items() if sums["count"]}
+    assert taken == figures["traces"].keys()
+    for path, told in figures["traces"].items():
+        spans = traces[told["trace_id"]]
+        decided = next(span for span in spans if span.name == "decide")
+        assert SPANS[path] <= {span.name for span in spans}
+        assert (path, told["origin"]) == (
+            *(decided.attributes["hunch.path"], decided.attributes["hunch.origin"]),
+        )
+        assert f"{pages}/trace/{told['trace_id']}" == told["url"]
+
+
+def test_each_message_has_one_decision_and_the_stall_makes_fallbacks(
+    demo, tmp_path, collector, jaeger_pages
+):
+    """The short demo passes, its figures add up, Jaeger has its traces, and no process is left."""
+    done = demo("--json", "--jaeger", jaeger_pages, **collector.environment())
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert_exact(json.loads(done.stdout))
+    figures = json.loads(done.stdout)
+    assert_exact(figures)
+    assert_traced(figures, collector.traces, jaeger_pages)
     assert {} == processes_of(tmp_path)
 
 
 def test_a_dropped_decision_fails_the_demo(demo, tmp_path):
     """--break hides one decision from the checker: it says so in plain lines, and exits with 1."""
-    done = demo("--break")
+    done = demo("--break", "--jaeger", "http://127.0.0.1:1")
 
     assert 1 == done.returncode
     assert "300 messages, 299 decisions: not one each." in done.stdout
@@ -100,6 +123,8 @@ def test_a_dropped_decision_fails_the_demo(demo, tmp_path):
         r"hunch: Of 300 messages 1 has no decision, for example messages-\d-\d+: .+\n", done.stderr
     )
     assert "\x1b" not in done.stdout
+    assert {"fast", "fallback", "error"} <= set(re.findall(r"path (\w+), reason", done.stdout))
+    assert "A Jaeger at http://localhost:16686 would get these traces" in done.stdout
     assert {} == processes_of(tmp_path)
 
 
@@ -166,17 +191,18 @@ def test_no_broker_is_told(demo):
 
 
 def test_the_figures_count_each_message_once_by_path():
-    """Shares, accuracies and latencies of four decisions, one of them twice, one not the demo's."""
+    """Shares, accuracies and latencies: one twice, one not the demo's, one that nobody can know."""
     digits = Digits([b'{"label": "3", "pixels": []}', b'{"label": "5", "pixels": []}'])
-    tally = Tally(digits, slow_is_right=(True, False), count=5)
-    tally.on_sent(range(5), 1_000.0)
+    tally = Tally(digits, slow_is_right=(True, False), count=6, spoilt=4)
+    tally.on_sent(range(6), 1_000.0)
     answers = [
         ("demo-0", "fast", "3", "3", 1_010.0),
         ("demo-0", "slow", "3", "3", 1_020.0),
         ("demo-1", "fast", "3", "3", 1_030.0),
         ("demo-2", "slow", "3", "8", 1_100.0),
         ("demo-3", "fallback", "5", "5", 1_300.0),
-        ("else-4", "fast", "3", "3", 1_400.0),
+        ("else-5", "fast", "3", "3", 1_400.0),
+        ("demo-4", "error", None, None, 1_040.0),
     ]
 
     for name, path, label, fast, seen_ms in answers:
@@ -184,15 +210,15 @@ def test_the_figures_count_each_message_once_by_path():
         tally.on_decision(json.dumps(decision).encode(), seen_ms)
     sums = tally.sums()
 
-    assert (5, 4) == (sums.sent, sums.decided)
+    assert (6, 5) == (sums.sent, sums.decided)
     assert (0.5, 0.75, 0.5) == (sums.fast_alone, sums.cascade, sums.slow_alone)
-    assert [2, 1, 1, 0] == [path.count for path in sums.paths.values()]
-    assert (0.5, 0.5, 20.0) == (
+    assert [2, 1, 1, 1] == [path.count for path in sums.paths.values()]
+    assert (0.4, 0.5, 20.0) == (
         sums.paths["fast"].share,
         sums.paths["fast"].accuracy,
         sums.paths["fast"].p50_ms,
     )
-    assert (0.0, None, None) == (
+    assert (0.2, None, 40.0) == (
         sums.paths["error"].share,
         sums.paths["error"].accuracy,
         sums.paths["error"].p99_ms,

@@ -1,6 +1,6 @@
 """Fixtures of the tests on a real Kafka: stages as processes of their own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,9 @@ def measured() -> Callable[[str], None]:
 class StartStage(Protocol):
     """Starts `hunch run STAGE` against this test's topics, with these settings."""
 
-    def __call__(self, stage: str, **settings: object) -> StageProcess:
+    def __call__(
+        self, stage: str, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> StageProcess:
         """Returns at once; the process ends with the test at the latest."""
 
 
@@ -39,14 +41,16 @@ def start_stage(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Iter
     """A function that starts a stage in a process of its own."""
     started: list[StageProcess] = []
 
-    def start(stage: str, **settings: object) -> StageProcess:
+    def start(
+        stage: str, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> StageProcess:
         given = {
             "bootstrap": kafka_bootstrap,
             "topic_prefix": topic_prefix,
             **SHORT_SESSION,
             **settings,
         }
-        started.append(StageProcess(stage, tmp_path, given))
+        started.append(StageProcess(stage, tmp_path, given, environment or {}))
         return started[-1]
 
     yield start

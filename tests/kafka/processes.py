@@ -160,8 +160,19 @@ class HunchProcess:
 
 
 class StageProcess(HunchProcess):
-    """One `hunch run STAGE`; `settings` is what is given with `--set`."""
+    """One `hunch run STAGE`.
 
-    def __init__(self, stage: str, folder: Path, settings: Mapping[str, object]) -> None:
+    Args:
+        settings: what is given with `--set`.
+        environment: what is added to its environment.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        folder: Path,
+        settings: Mapping[str, object],
+        environment: Mapping[str, str],
+    ) -> None:
         arguments = [f"--set={key}={value}" for key, value in settings.items()]
-        super().__init__(stage, ["run", stage, *arguments], folder, surroundings())
+        super().__init__(stage, ["run", stage, *arguments], folder, surroundings(**environment))

@@ -154,7 +154,7 @@ async def test_a_fallback_is_told_although_nobody_sampled_it(message, stages, re
     assert {"fast": None, "defer": "fast", "join": "defer", "decide": "join"} == family(spans)
     assert {decision["trace_id"]} == {span.trace_id for span in spans.values()}
     assert {"fast": "fast", "defer": "fast", "join": "join", "decide": "join"} == {
-        name: span.stage for name, span in spans.items()
+        name: span.form.stage for name, span in spans.items()
     }
     assert ("fallback", reason) == (
         spans["decide"].attributes[names.PATH],

@@ -80,8 +80,24 @@ async def test_a_noisy_library_is_limited_and_what_is_left_out_is_counted(log):
     assert ["still heard"] == [line["message"] for line in found if line.get("logger") == "other"]
 
 
-def test_events_are_never_left_out(log):
-    """Only libraries are limited."""
+async def test_an_event_that_every_message_can_cause_is_limited(log):
+    """A flood of bad messages leaves five lines a second, and the number of the others."""
+    written, clock = log
+    for offset in range(1000):
+        log_event("dead_letter", origin=f"messages-0-{offset}", trace_id=f"{offset:032x}")
+    await clock.advance(1000)
+    log_event("dead_letter", origin="messages-0-1000")
+
+    found = lines(written)
+    origins = [line["origin"] for line in found if line["event"] == "dead_letter"]
+    assert [f"messages-0-{n}" for n in (*range(logs.LINES_PER_SECOND), 1000)] == origins
+    assert [("dead_letter", 995)] == [
+        (line["of"], line["lines"]) for line in found if line["event"] == "suppressed"
+    ]
+
+
+def test_what_happens_once_is_never_left_out(log):
+    """Only what one message after the other can cause is limited."""
     for partition in range(100):
         log_event("lane_opened", partition=partition)
 

@@ -52,10 +52,13 @@ def test_a_signals_own_protocol_wins_over_the_common_one():
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     }
 
-    assert "http/protobuf" == asked(env).traces_protocol == asked(env).metrics_protocol
+    assert "http/protobuf" == asked(env).destination.protocol == asked(env).metrics_protocol
     env["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] = "grpc"
-    assert ("http/protobuf", "grpc") == (asked(env).traces_protocol, asked(env).metrics_protocol)
-    assert "grpc" == asked(ENDPOINT).traces_protocol
+    assert ("http/protobuf", "grpc") == (
+        asked(env).destination.protocol,
+        asked(env).metrics_protocol,
+    )
+    assert "grpc" == asked(ENDPOINT).destination.protocol
 
 
 @pytest.mark.parametrize(
@@ -84,6 +87,11 @@ def test_the_sampler_becomes_a_ratio(sampler, argument, ratio):
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http", "give grpc or http/protobuf"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "60s", "give a whole number, 1 or more"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "give a whole number, 1 or more"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "give a whole number, 1 or more"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "give seconds, more than 0"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "give gzip or none"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://x", "give a URL such as http://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file", "there is no such file"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "give always_on, always_off, traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "nan", "give a share from 0 to 1"),
         ("OTEL_TRACES_SAMPLER_ARG", "half", "give a share from 0 to 1"),
@@ -131,3 +139,58 @@ def test_the_service_is_named_after_its_stage(monkeypatch):
 
     monkeypatch.setenv("OTEL_SERVICE_NAME", "theirs")
     assert "theirs" == resource("fast").attributes["service.name"] == asked().service_name
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, ("localhost:4317", False)),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4317"}, ("jaeger:4317", False)),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://jaeger:4317"}, ("jaeger:4317", True)),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "jaeger:4317"}, ("jaeger:4317", True)),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "jaeger:4317",
+                "OTEL_EXPORTER_OTLP_INSECURE": "true",
+            },
+            ("jaeger:4317", False),
+        ),
+    ],
+)
+def test_grpc_goes_where_the_endpoint_says(env, expected):
+    """The scheme says whether it is secure; without one OTEL_EXPORTER_OTLP_INSECURE does."""
+    found = asked({"OTEL_TRACES_EXPORTER": "otlp", **env}).destination
+
+    assert expected == (found.address, found.is_secure)
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/t"}, "https://c/t"),
+    ],
+)
+def test_http_goes_where_the_endpoint_says(env, expected):
+    """An endpoint for all signals gets the path of traces; one for traces is taken as it is."""
+    protocol = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+
+    assert expected == asked({**protocol, **env}).destination.address
+
+
+def test_headers_time_out_and_compression_are_followed():
+    """Those of traces win; credentials in headers are not shown when the value is."""
+    found = asked(
+        {
+            **ENDPOINT,
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20secret,x-tenant=7",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "10",
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2.5",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        }
+    ).destination
+
+    assert {"authorization": "Bearer secret", "x-tenant": "7"} == dict(found.headers)
+    assert (2.5, True) == (found.timeout_s, found.is_gzipped)
+    assert "secret" not in repr(found)

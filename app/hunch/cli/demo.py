@@ -16,6 +16,8 @@ TAU = 0.9
 DELTA_MS = 300
 PARTITIONS = 4
 DRAIN_MS = 3_000
+TRACED = 300
+"""About how many messages are traced, so that each path is among them."""
 CONNECTION = ("bootstrap", "security_protocol", "sasl_", "ssl_")
 """How the keys begin that the demo takes from the user's settings; all others are its own."""
 
@@ -29,6 +31,12 @@ def demo(
     count: Annotated[int, typer.Option(min=1, help="How many messages.")] = 3_000,
     rate: Annotated[float, typer.Option(min=1, max=5_000, help="Messages a second.")] = 200.0,
     bootstrap: Bootstrap = None,
+    jaeger: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where Jaeger shows traces; default http://localhost:16686."
+        ),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
     is_broken: Annotated[bool, typer.Option("--break", hidden=True)] = False,
@@ -40,11 +48,23 @@ def demo(
         given = (key for key in theirs.model_fields_set if key.startswith(CONNECTION))
         connection = {key: getattr(theirs, key) for key in given}
     settings = Settings(
-        **connection, tau=TAU, delta_ms=DELTA_MS, partitions=PARTITIONS, drain_ms=DRAIN_MS
+        **connection,
+        tau=TAU,
+        delta_ms=DELTA_MS,
+        partitions=PARTITIONS,
+        drain_ms=DRAIN_MS,
+        trace_ratio=min(1.0, TRACED / count),
     )
+    from hunch.cli.demo_jaeger import jaeger_at  # noqa: PLC0415  as the next
     from hunch.cli.demo_run import Demonstration, Show  # noqa: PLC0415  --help needs no models
 
-    show = Show(count=count, rate=rate, is_broken=is_broken, is_silent=as_json)
+    show = Show(
+        count=count,
+        rate=rate,
+        is_broken=is_broken,
+        is_silent=as_json,
+        jaeger=jaeger_at(jaeger),
+    )
     try:
         figures = asyncio.run(_until_stopped(Demonstration(settings, show)))
     except asyncio.CancelledError:

@@ -42,6 +42,11 @@ class Digits:
         pixels = self._pixels[number % len(self._pixels)]
         return orjson.dumps({"id": f"{ID_START}{number}", "pixels": pixels})
 
+    def spoilt(self, number: int) -> bytes:
+        """The same with half of its pixels: no model can read it."""
+        pixels = self._pixels[number % len(self._pixels)]
+        return orjson.dumps({"id": f"{ID_START}{number}", "pixels": pixels[: len(pixels) // 2]})
+
     def label(self, number: int) -> str:
         """What the message of this number shows."""
         return self.labels[number % len(self.labels)]

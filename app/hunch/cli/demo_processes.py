@@ -1,8 +1,8 @@
 """The demo's other processes: the three stages, each its own, and the checker.
 
 Each is in a session of its own, so that Ctrl-C in a terminal reaches only the demo, which ends
-them. They take their settings from `HUNCH_*`, which hold what the demo wants and nothing else, and
-write their log to one file.
+them. They take their settings from `HUNCH_*`, and where to export to from `OTEL_*`, which hold what
+the demo wants and nothing else, and write their log to one file.
 """
 
 import asyncio
@@ -24,13 +24,14 @@ STAGES = ("fast", "slow", "join")
 READY_S = 60.0
 STOP_S = 5.0
 MAX_LINE_BYTES = 1 << 20
+REPLACED = ("HUNCH_", "OTEL_")
 
 
 class Stages:
     """`hunch run fast`, `hunch run slow` and `hunch run join`, from their start to their end."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
-        self._environment = environment(settings)
+    def __init__(self, settings: Settings, log: Path, exporting: dict[str, str]) -> None:
+        self._environment = environment(settings) | exporting
         self._log = log
         self._file: IO[bytes] | None = None
         self._processes: dict[str, Process] = {}
@@ -148,8 +149,8 @@ class Checker:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """This process's environment, with these settings in place of its `HUNCH_*`."""
-    inherited = {key: text for key, text in os.environ.items() if not key.startswith("HUNCH_")}
+    """This process's environment, with these settings in place of its `HUNCH_*` and `OTEL_*`."""
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith(REPLACED)}
     return inherited | {
         f"HUNCH_{key.upper()}": _spelled(getattr(settings, key))
         for key in settings.model_fields_set

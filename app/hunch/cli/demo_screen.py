@@ -1,7 +1,7 @@
 """What a person sees of the demo: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hunch.cli.demo_jaeger import Jaeger
 from hunch.cli.demo_tally import PATHS, Sums
+from hunch.cli.demo_traces import Trace, origin_of
+from hunch.cli.trace_tree import trace_tree
 from hunch.settings import Settings
+from hunch.testing import ReceivedSpan
 
 COLOURS = {"fast": "green", "slow": "blue", "fallback": "yellow", "error": "red"}
 PER_SECOND = 5
@@ -22,10 +26,16 @@ PLAIN_EVERY_S = 3.0
 WIDTH = 78
 BAR = 26
 NONE = "-"
+TRACES = "\nOne message by each path, as its trace tells it: start, duration, what was said"
+NO_JAEGER = (
+    "\nA Jaeger at http://localhost:16686 would get these traces, and their links would\n"
+    "stand here: `docker compose up --detach jaeger` in a checkout starts one."
+)
 NEXT = """
 Where to look next
   hunch init               a settings file: your Kafka, models, tau and delta
   hunch send, hunch tail   your own messages, beside `hunch run` on your Kafka
+  hunch inspect            every hop of one message, from Kafka itself
   the README               how it works, and what is promised"""
 
 
@@ -66,7 +76,7 @@ class Screen:
     def summary(
         self, sums: Sums, verdict: Mapping[str, Any], settings: Settings, log: Path
     ) -> None:
-        """The verdict, the table, and where to look next."""
+        """The verdict and the table."""
         is_exact = verdict["is_exact"]
         found = (
             f"{verdict['sent']:,} messages, {verdict['decisions']:,} decisions: "
@@ -82,6 +92,41 @@ class Screen:
             f"The log of the stages: {log}",
             "dim",
         )
+
+    def spoilt(self, dead_letters: int) -> None:
+        """What became of the message that no model can read."""
+        many = f"{dead_letters:,} dead letter" + "s" * (dead_letters != 1)
+        self.say(
+            "One message was spoilt on purpose: its decision says `error`, and the topic\n"
+            f"`dead-letters` says why ({many}).",
+            "dim",
+        )
+
+    def traces(
+        self,
+        found: Mapping[str, Trace],
+        batches: Sequence[ReceivedSpan],
+        jaeger: Jaeger | None,
+        *,
+        is_passed_on: bool,
+    ) -> None:
+        """One message by each path, as its trace tells it."""
+        if not found:
+            self.say("\nNo traces came from the stages.", "yellow")
+            return
+        self.say(TRACES, "bold")
+        for path, spans in found.items():
+            self.say(f"\n{path}  {origin_of(spans)}", f"bold {COLOURS[path]}")
+            self._console.print(trace_tree(spans, batches))
+            if jaeger is not None and is_passed_on:
+                self.say(jaeger.url(spans[0].trace_id))
+        if jaeger is None:
+            self.say(NO_JAEGER, "dim")
+        elif not is_passed_on:
+            self.say(f"\nThe Jaeger at {jaeger.ui} did not take all of the traces.", "yellow")
+
+    def farewell(self) -> None:
+        """Where to look next."""
         self.say(NEXT)
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hunch.cli.demo_digits import Digits
 from hunch.clock import Clock
 from hunch.kafka.client import Consumer, Producer, Record, TopicPartition
 
@@ -17,7 +16,7 @@ MAX_AT_ONCE = 200
 
 
 class Stream:
-    """Sends digits round-robin on a schedule, and keeps the origins that the broker gave them."""
+    """Sends messages round-robin on a schedule, and keeps the origins that the broker gave them."""
 
     def __init__(
         self,
@@ -25,7 +24,7 @@ class Stream:
         topic: str,
         partitions: int,
         *,
-        digits: Digits,
+        message: Callable[[int], bytes],
         clock: Clock,
         on_sent: Callable[[Sequence[int], float], None],
     ) -> None:
@@ -33,7 +32,7 @@ class Stream:
         self._producer = producer
         self._topic = topic
         self._partitions = partitions
-        self._digits = digits
+        self._message = message
         self._clock = clock
         self._on_sent = on_sent
 
@@ -61,7 +60,7 @@ class Stream:
         now_ms = self._clock.now_ms()
         batch = self._producer.create_batch()
         for number in numbers:
-            batch.append(timestamp=int(now_ms), key=None, value=self._digits.message(number))
+            batch.append(timestamp=int(now_ms), key=None, value=self._message(number))
         self._on_sent(numbers, now_ms)
         future: asyncio.Future[Any] = await self._producer.send_batch(
             batch, self._topic, partition=partition

@@ -39,17 +39,26 @@ class Sums:
 class Tally:
     """Counts decisions; a second one for the same message is left to the checker.
 
-    A latency runs from handing the message to the producer to reading its decision.
+    A latency runs from handing the message to the producer to reading its decision. Nobody can be
+    right about the message `spoilt`: it has no part in accuracies.
     """
 
-    def __init__(self, digits: Digits, slow_is_right: Sequence[bool], count: int) -> None:
+    def __init__(
+        self,
+        digits: Digits,
+        slow_is_right: Sequence[bool],
+        count: int,
+        spoilt: int | None = None,
+    ) -> None:
         self.sent = 0
         self.decided = 0
         self._digits = digits
         self._slow_is_right = slow_is_right
+        self._spoilt = spoilt
         self._sent_ms = [0.0] * count
         self._is_decided = [False] * count
         self._latencies_ms: dict[str, list[float]] = {path: [] for path in PATHS}
+        self._judged = dict.fromkeys(PATHS, 0)
         self._right = dict.fromkeys(PATHS, 0)
         self._fast_right = 0
         self._slow_right = 0
@@ -70,19 +79,23 @@ class Tally:
         self.decided += 1
         path, label = decision["path"], self._digits.label(number)
         self._latencies_ms[path].append(now_ms - self._sent_ms[number])
+        if number == self._spoilt:
+            return
+        self._judged[path] += 1
         self._right[path] += decision["label"] == label
         self._fast_right += (decision["fast"] or {}).get("label") == label
         self._slow_right += self._slow_is_right[number % len(self._slow_is_right)]
 
     def sums(self) -> Sums:
         """The figures as they stand."""
+        judged = sum(self._judged.values())
         return Sums(
             sent=self.sent,
             decided=self.decided,
             paths={path: self._path(path) for path in PATHS},
-            fast_alone=_share(self._fast_right, self.decided),
-            cascade=_share(sum(self._right.values()), self.decided),
-            slow_alone=_share(self._slow_right, self.decided),
+            fast_alone=_share(self._fast_right, judged),
+            cascade=_share(sum(self._right.values()), judged),
+            slow_alone=_share(self._slow_right, judged),
         )
 
     def _path(self, path: str) -> PathSums:
@@ -94,7 +107,7 @@ class Tally:
         return PathSums(
             count=count,
             share=_share(count, self.decided),
-            accuracy=_share(self._right[path], count),
+            accuracy=_share(self._right[path], self._judged[path]),
             p50_ms=p50_ms,
             p95_ms=p95_ms,
             p99_ms=p99_ms,

@@ -25,9 +25,9 @@ def as_json(record: Record) -> bytes:
         "offset": record.offset,
         "timestamp": record.timestamp,
     }
-    line |= _named("key", record.key, is_json=False)
+    line |= named("key", record.key, is_json=False)
     line["headers"] = {name: _header(value) for name, value in record.headers}
-    line |= _named("value", record.value, is_json=True)
+    line |= named("value", record.value, is_json=True)
     return orjson.dumps(line) + b"\n"
 
 
@@ -117,7 +117,8 @@ def _short(text: bytes | None) -> str:
     return line if len(line) <= SHORT else line[:SHORT] + "…"
 
 
-def _named(name: str, content: bytes | None, *, is_json: bool) -> dict[str, Any]:
+def named(name: str, content: bytes | None, *, is_json: bool) -> dict[str, Any]:
+    """Bytes as a field of a JSON object: as text, as the JSON that they are, or in base64."""
     if content is None:
         return {name: None}
     if is_json:

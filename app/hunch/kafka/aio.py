@@ -27,6 +27,8 @@ from hunch.errors import BrokerError, BrokerUnreachable
 from hunch.kafka.client import Isolation
 
 MAX_BATCH_BYTES = 262_144
+FETCH_BYTES = 1_048_576
+"""What one fetch brings of a partition, at least one batch: the client's own default."""
 STOP_MS = 3_000
 ADMIN_TRIES = 20
 ADMIN_PAUSE_MS = 200
@@ -103,7 +105,7 @@ class KafkaClient:
         self._admin: AIOKafkaAdminClient | None = None
         self._admin_lock = asyncio.Lock()
 
-    def consumer(self, isolation: Isolation) -> SettledConsumer:
+    def consumer(self, isolation: Isolation, *, fetch_bytes: int = FETCH_BYTES) -> SettledConsumer:
         """A consumer without a group; it reads only where it was told to seek."""
         return SettledConsumer(
             **self._connection,
@@ -111,6 +113,7 @@ class KafkaClient:
             auto_offset_reset="none",
             isolation_level=isolation,
             fetch_max_wait_ms=self._fetch_max_wait_ms,
+            max_partition_fetch_bytes=fetch_bytes,
             request_timeout_ms=max(self._request_timeout_ms, self._fetch_max_wait_ms + 1_000),
         )
 

@@ -37,6 +37,7 @@ class Cascade:
         lane_policy: bounds of every lane.
         max_slow_queue: deferrals waiting for the slow model, for each partition.
         max_record_bytes: the largest record that is written.
+        logs_payloads: whether the log may show what messages hold.
     """
 
     client: Client
@@ -49,6 +50,7 @@ class Cascade:
     lane_policy: LanePolicy = field(default_factory=LanePolicy)
     max_slow_queue: int = 2_000
     max_record_bytes: int = 1_000_000
+    logs_payloads: bool = False
     tracer: Tracer = field(default_factory=Tracer)
 
     def fast(self, member: Member, predictor: Predictor) -> Stage:
@@ -59,6 +61,7 @@ class Cascade:
             policy=self.exit_policy,
             predictor=observed,
             max_record_bytes=self.max_record_bytes,
+            logs_payloads=self.logs_payloads,
         )
         return self._stage("fast", member, fast.lane, is_computing=observed.is_computing)
 

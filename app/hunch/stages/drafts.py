@@ -35,6 +35,8 @@ from hunch.telemetry import Told, log_event
 STAGE = "fast"
 RECORD_OVERHEAD_BYTES = 200
 """What a record takes beyond its key, value and headers, generously."""
+PAYLOAD_BYTES_SHOWN = 200
+"""Of a message that is put aside, in the log; only where `log_payloads` asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Drafting:
     policy: ExitPolicy
     predictor: Predictor
     max_record_bytes: int
+    logs_payloads: bool = False
 
 
 class Columns(NamedTuple):
@@ -74,7 +77,9 @@ class Arrival(NamedTuple):
 class Drafts:
     """What one step of a fast lane has come to: records by topic, and what is told of them."""
 
-    def __init__(self, drafting: Drafting, harbour: Harbour, partition: int) -> None:
+    def __init__(
+        self, drafting: Drafting, spans: FastSpans, harbour: Harbour, partition: int
+    ) -> None:
         self.told = Told()
         self._drafting = drafting
         self._harbour = harbour
@@ -82,15 +87,8 @@ class Drafts:
         self._decisions: list[Outgoing] = []
         self._deferrals: list[Outgoing] = []
         self._dead_letters: list[Outgoing] = []
-        self._spans = FastSpans(
-            drafting.names,
-            partition,
-            policy=drafting.policy,
-            model=drafting.predictor.model,
-            group=harbour.member.group,
-            tracer=harbour.tracer,
-            told=self.told,
-        )
+        self._spans = spans
+        self._batch = spans.batch()
 
     def outputs(self) -> dict[tuple[str, int], list[Outgoing]]:
         """The records to be written, by topic and partition; notes how many are deferred."""
@@ -146,7 +144,9 @@ class Drafts:
 
     def end(self, columns: Columns, now_ms: float) -> None:
         """All rows of a batch are decided."""
-        self._spans.end_batch(now_ms, columns.prediction.elapsed_ms, len(columns.records))
+        elapsed_ms = columns.prediction.elapsed_ms
+        self.told.spans += self._batch.spans(now_ms - elapsed_ms, elapsed_ms, len(columns.records))
+        self._batch = self._spans.batch()
 
     def _decide(
         self,
@@ -161,7 +161,14 @@ class Drafts:
         """Writes the decision; the id of its trace, where it has one."""
         policy, elapsed_ms = self._drafting.policy, arrival.now_ms - arrival.ingest_ms
         traceparent = self._spans.decided(
-            arrival, answer, path, reason, is_chosen=is_chosen, error=error
+            arrival,
+            answer,
+            path,
+            reason,
+            is_chosen=is_chosen,
+            error=error,
+            batch=self._batch,
+            told=self.told,
         )
         decision = encode_decision(
             key=arrival.record.key,
@@ -215,7 +222,9 @@ class Drafts:
             return False
         self._deferrals.append(outgoing)
         self.told.count("deadlines_ignored", int(is_ignored))
-        self._spans.deferred(arrival, answer, entered, deadline_ms)
+        self._spans.deferred(
+            arrival, answer, entered, deadline_ms, batch=self._batch, told=self.told
+        )
         return True
 
     def _put_aside(self, arrival: Arrival, reason: str, sentence: str, *, is_chosen: bool) -> None:
@@ -225,6 +234,10 @@ class Drafts:
             letter = DeadLetter(arrival.origin, STAGE, why, sentence, arrival.now_ms)
             self._dead_letters.append(encode_dead_letter(letter, arrival.record))
             self.told.count("dead_letters", stage=STAGE, reason=why)
+            shown = {}
+            if self._drafting.logs_payloads:
+                start = (arrival.record.value or b"")[:PAYLOAD_BYTES_SHOWN]
+                shown["payload"] = start.decode("utf-8", "backslashreplace")
             log_event(
                 "dead_letter",
                 stage=STAGE,
@@ -232,6 +245,7 @@ class Drafts:
                 reason=why,
                 message=sentence,
                 trace_id=trace_id,
+                **shown,
             )
 
     def _fitting(self, decision: Outgoing) -> Outgoing:

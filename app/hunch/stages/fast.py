@@ -19,6 +19,7 @@ from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.readback import read_back
 from hunch.stages.drafts import Drafting, Drafts
+from hunch.stages.spans import FastSpans
 
 SLICE_RECORDS = 100
 """Messages decided in one slice of work on the event loop: about 1 ms."""
@@ -44,6 +45,14 @@ class FastLane(Lane):
         self._input = TopicPartition(fast.names.messages, partition)
         self._decisions = fast.names.fast_decisions(partition)
         self._deferrals = TopicPartition(fast.names.deferrals, partition)
+        self._spans = FastSpans(
+            fast.names,
+            partition,
+            policy=fast.policy,
+            model=fast.predictor.model,
+            group=harbour.member.group,
+            tracer=harbour.tracer,
+        )
         self._already_decided: set[int] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._inherited: dict[TopicPartition, int] = {}
@@ -165,7 +174,8 @@ class FastLane(Lane):
         self, predictions: list[tuple[list[Any], Prediction]], position: int
     ) -> Chunk:
         """Decides in slices, so that timers and heartbeats of this process are not kept waiting."""
-        drafts, clock = Drafts(self._fast, self.harbour, self.partition), self.harbour.clock
+        clock = self.harbour.clock
+        drafts = Drafts(self._fast, self._spans, self.harbour, self.partition)
         for records, prediction in predictions:
             columns = drafts.columns(records, prediction)
             for start in range(0, len(records), SLICE_RECORDS):

@@ -28,8 +28,8 @@ from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
 from hunch.stages.spans import Asked, SlowSpans
 from hunch.telemetry import Metrics, Tracer, log_event, tracecontext
-from hunch.telemetry.names import GaugeName
-from hunch.telemetry.traces import BatchSpan
+from hunch.telemetry.names import MODEL, STAGE, GaugeName
+from hunch.telemetry.traces import BatchSpan, Form
 
 
 class Work(NamedTuple):
@@ -81,6 +81,8 @@ class SlowStage:
         self._clock = clock
         self._metrics = metrics
         self.is_traced = tracer.is_on
+        about = {STAGE: "slow", MODEL: predictor.model}
+        self._batch_form = Form("slow batch", "slow", about)
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
         """The lane of one partition."""
@@ -141,7 +143,7 @@ class SlowStage:
         self, works: list[Work], results: Sequence[Result | None], ran: Ran | None = None
     ) -> None:
         chunks: dict[SlowLane, Chunk] = {}
-        batch = None if ran is None else BatchSpan()
+        batch = None if ran is None else BatchSpan(self._batch_form)
         for work, result in zip(works, results, strict=True):
             if work.lane not in chunks:
                 chunks[work.lane] = Chunk({}, {})
@@ -156,9 +158,7 @@ class SlowStage:
                 chunk.outputs.setdefault(work.lane.results, []).append((work.key, value, headers))
                 told.count("slow_answers", outcome=said.outcome)
         if batch is not None and ran is not None:
-            model, size = self.predictor.model, len(works)
-            chunk = chunks[works[0].lane]
-            chunk.told.spans += batch.spans("slow", **ran._asdict(), size=size, model=model)
+            chunks[works[0].lane].told.spans += batch.spans(*ran, len(works))
         for lane, chunk in chunks.items():
             lane.answer(chunk)
 

@@ -12,9 +12,10 @@ from hunch.core.joining import Verdict
 from hunch.kafka.names import Names
 from hunch.telemetry import Told, Tracer, names, tracecontext
 from hunch.telemetry.tracecontext import TraceContext
-from hunch.telemetry.traces import BatchSpan, Entered, Span, new_span_id
+from hunch.telemetry.traces import BatchSpan, Entered, Form, Span, new_span_id
 
 Attributes = dict[str, Any]
+FAST, SLOW, JOIN = "fast", "slow", "join"
 
 
 class Arrived(Protocol):
@@ -46,7 +47,7 @@ class Arrived(Protocol):
 
 
 class FastSpans:
-    """Spans of one step of a fast lane, told with it."""
+    """Spans of one fast lane."""
 
     def __init__(
         self,
@@ -57,19 +58,23 @@ class FastSpans:
         model: str,
         group: str,
         tracer: Tracer,
-        told: Told,
     ) -> None:
         self._partition = partition
         self._tracer = tracer
-        self._told = told
-        self._model = model
-        self._batch = BatchSpan()
-        self._received = _received(topics.messages, partition, group)
-        self._received |= {names.MODEL: model, names.TAU: policy.tau}
-        self._deferring = _sent(topics.deferrals, partition)
-        self._deferring |= {names.DELTA_MS: policy.delta_ms, names.POLICY: policy.name}
-        self._deciding = _sent(*topics.fast_decisions(partition))
-        self._deciding |= {names.POLICY: policy.name}
+        received = _received(topics.messages, partition, group)
+        deferring = _sent(topics.deferrals, partition)
+        deciding = _sent(*topics.fast_decisions(partition))
+        policed = {names.TAU: policy.tau, names.POLICY: policy.name}
+        waiting = {names.DELTA_MS: policy.delta_ms, names.POLICY: policy.name}
+        made_by = {names.MODEL: model}
+        self._fast = Form("fast", FAST, received | policed | made_by, is_parent_remote=True)
+        self._defer = Form("defer", FAST, deferring | waiting)
+        self._decide = Form("decide", FAST, deciding)
+        self._batch = Form("fast batch", FAST, {names.STAGE: FAST} | made_by)
+
+    def batch(self) -> BatchSpan:
+        """The span of a batch that was predicted."""
+        return BatchSpan(self._batch)
 
     def chosen(self, records: Sequence[Any]) -> list[bool] | None:
         """Which records are sampled, where they bring no context; None for no one."""
@@ -83,13 +88,22 @@ class FastSpans:
         return self._tracer.enter(given, message.origin, message.ingest_ms, is_chosen=is_chosen)
 
     def deferred(
-        self, message: Arrived, answer: Answer, entered: Entered | None, deadline_ms: int
+        self,
+        message: Arrived,
+        answer: Answer,
+        entered: Entered | None,
+        deadline_ms: int,
+        *,
+        batch: BatchSpan,
+        told: Told,
     ) -> None:
         """A message was deferred."""
         if entered is not None and entered.is_sampled:
             own = {names.ORIGIN: message.origin, names.DEADLINE_MS: deadline_ms}
-            self._tell(message, answer, entered)
-            self._then("defer", message, entered, self._deferring | own)
+            told.spans += (
+                self._first(message, answer, entered, batch),
+                self._second(self._defer, message, entered, own),
+            )
 
     def decided(
         self,
@@ -100,6 +114,8 @@ class FastSpans:
         *,
         is_chosen: bool,
         error: str | None,
+        batch: BatchSpan,
+        told: Told,
     ) -> bytes | None:
         """A message was decided; what its decision carries on."""
         tracer, given = self._tracer, message.traceparent
@@ -110,70 +126,55 @@ class FastSpans:
             if path is Path.FAST:
                 return given
             if not tracer.allows(reason, message.now_ms):
-                self._told.count("traces_suppressed", reason=reason)
+                told.count("traces_suppressed", reason=reason)
                 return given
         entered = tracer.enter(
             tracecontext.parsed(given), message.origin, message.ingest_ms, is_chosen=is_sampled
         )
         own = {names.ORIGIN: message.origin, names.PATH: path, names.REASON: reason}
-        self._tell(message, answer, entered, error)
-        self._then("decide", message, entered, self._deciding | own, error)
+        told.spans += (
+            self._first(message, answer, entered, batch, error),
+            self._second(self._decide, message, entered, own, error),
+        )
         return entered.header()
 
-    def end_batch(self, now_ms: float, elapsed_ms: float, size: int) -> None:
-        """The batch in which these messages were predicted."""
-        self._told.spans += self._batch.spans(
-            "fast",
-            start_ms=now_ms - elapsed_ms,
-            elapsed_ms=elapsed_ms,
-            size=size,
-            model=self._model,
-        )
-        self._batch = BatchSpan()
-
-    def _tell(
-        self, message: Arrived, answer: Answer | None, entered: Entered, error: str | None = None
-    ) -> None:
+    def _first(
+        self,
+        message: Arrived,
+        answer: Answer | None,
+        entered: Entered,
+        batch: BatchSpan,
+        error: str | None = None,
+    ) -> Span:
         own: Attributes = {names.ORIGIN: message.origin, names.OFFSET: message.record.offset}
         if answer is not None:
             own[names.LABEL], own[names.CONFIDENCE] = answer.label, answer.confidence
-        self._told.spans.append(
-            Span(
-                "fast",
-                "fast",
-                entered.trace_id,
-                entered.span_id,
-                entered.parent_id,
-                message.now_ms - message.fast_ms,
-                message.now_ms,
-                self._received | own,
-                self._batch.link((entered.trace_id, entered.span_id)),
-                error,
-            )
+        return Span(
+            self._fast,
+            entered.trace_id,
+            entered.span_id,
+            entered.parent_id,
+            message.now_ms - message.fast_ms,
+            message.now_ms,
+            own,
+            batch.link((entered.trace_id, entered.span_id)),
+            error,
         )
 
-    def _then(
-        self,
-        name: names.SpanName,
-        message: Arrived,
-        entered: Entered,
-        attributes: Attributes,
-        error: str | None = None,
-    ) -> None:
-        self._told.spans.append(
-            Span(
-                name,
-                "fast",
-                entered.trace_id,
-                entered.next_id,
-                entered.span_id,
-                message.now_ms,
-                None,
-                attributes,
-                (),
-                error,
-                is_parent_remote=False,
-            )
+    @staticmethod
+    def _second(
+        form: Form, message: Arrived, entered: Entered, own: Attributes, error: str | None = None
+    ) -> Span:
+        return Span(
+            form,
+            entered.trace_id,
+            entered.next_id,
+            entered.span_id,
+            message.now_ms,
+            None,
+            own,
+            (),
+            error,
         )
 
 
@@ -190,7 +191,8 @@ class SlowSpans:
     """Spans of one slow lane."""
 
     def __init__(self, topics: Names, partition: int, *, model: str, group: str) -> None:
-        self._received = _received(topics.deferrals, partition, group) | {names.MODEL: model}
+        received = _received(topics.deferrals, partition, group)
+        self._slow = Form("slow", SLOW, received | {names.MODEL: model}, is_parent_remote=True)
 
     def answered(
         self, asked: Asked, said: SlowResult, batch: BatchSpan | None, told: Told
@@ -205,14 +207,13 @@ class SlowSpans:
             own[names.REASON] = Reason.SHED if said.shed else Reason.SLOW_ERROR
         told.spans.append(
             Span(
-                "slow",
-                "slow",
+                self._slow,
                 context.trace_id,
                 span_id,
                 context.span_id,
                 asked.read_ms,
                 None,
-                self._received | own,
+                own,
                 () if batch is None else batch.link((context.trace_id, span_id)),
                 said.error,
             )
@@ -225,10 +226,14 @@ class JoinSpans:
 
     def __init__(self, topics: Names, partition: int, *, group: str, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._topics = topics
-        self._partition = partition
-        self._received = _received(topics.deferrals, partition, group)
-        self._deciding = _sent(*topics.joined_decisions(partition))
+        received = _received(topics.deferrals, partition, group)
+        deciding = _sent(*topics.joined_decisions(partition))
+        messages = {names.SYSTEM: "kafka", names.DESTINATION: topics.messages}
+        deferring = _sent(topics.deferrals, partition)
+        self._join = Form("join", JOIN, received, is_parent_remote=True)
+        self._decide = Form("decide", JOIN, deciding)
+        self._fast = Form("fast", FAST, messages, is_parent_remote=True)
+        self._defer = Form("defer", FAST, deferring)
 
     def decided(
         self, verdict: Verdict, deferral: Deferral, now_ms: float, told: Told
@@ -245,12 +250,12 @@ class JoinSpans:
                 told.count("traces_suppressed", reason=verdict.reason)
                 return given
             told.spans += self._rebuilt(context, verdict, deferral)
-        joined = self._join(context, verdict, deferral, now_ms)
-        decided = self._decide(joined, verdict, deferral, now_ms)
+        joined = self._joined(context, verdict, deferral, now_ms)
+        decided = self._decided(joined, verdict, deferral, now_ms)
         told.spans += joined, decided
         return TraceContext(context.trace_id, decided.span_id, context.is_sampled).header()
 
-    def _join(
+    def _joined(
         self, context: TraceContext, verdict: Verdict, deferral: Deferral, now_ms: float
     ) -> Span:
         own: Attributes = {
@@ -264,18 +269,17 @@ class JoinSpans:
             own[names.ERROR_MESSAGE] = result.error
         slow = None if result is None else tracecontext.parsed(result.traceparent)
         return Span(
-            "join",
-            "join",
+            self._join,
             context.trace_id,
             new_span_id(),
             context.span_id,
             deferral.deferred_ms,
             now_ms,
-            self._received | own,
+            own,
             () if slow is None else ((slow.trace_id, slow.span_id),),
         )
 
-    def _decide(self, joined: Span, verdict: Verdict, deferral: Deferral, now_ms: float) -> Span:
+    def _decided(self, joined: Span, verdict: Verdict, deferral: Deferral, now_ms: float) -> Span:
         said, result = deferral.fast, verdict.result
         if verdict.path is Path.SLOW and result is not None and result.answer is not None:
             said = result.answer
@@ -290,62 +294,35 @@ class JoinSpans:
             names.DELTA_MS: deferral.delta_ms,
             names.POLICY: deferral.policy,
         }
-        return Span(
-            "decide",
-            "join",
-            joined.trace_id,
-            new_span_id(),
-            joined.span_id,
-            now_ms,
-            None,
-            self._deciding | own,
-            is_parent_remote=False,
-        )
+        return Span(self._decide, joined.trace_id, new_span_id(), joined.span_id, now_ms, None, own)
 
-    def _rebuilt(self, context: TraceContext, verdict: Verdict, deferral: Deferral) -> list[Span]:
+    def _rebuilt(
+        self, context: TraceContext, verdict: Verdict, deferral: Deferral
+    ) -> tuple[Span, ...]:
         """What the fast stage would have told of a message that was not sampled."""
         if deferral.fast_span is None:
-            return []
-        answer, began_ms = deferral.fast, deferral.deferred_ms - deferral.fast_ms
+            return ()
+        answer, at_ms = deferral.fast, deferral.deferred_ms
         fast: Attributes = {
-            names.SYSTEM: "kafka",
-            names.DESTINATION: self._topics.messages,
             names.ORIGIN: deferral.origin,
             names.LABEL: answer.label,
             names.CONFIDENCE: answer.confidence,
             names.MODEL: answer.model,
             names.TAU: deferral.tau,
+            names.POLICY: deferral.policy,
         }
-        defer = _sent(self._topics.deferrals, self._partition) | {
+        defer: Attributes = {
             names.ORIGIN: deferral.origin,
             names.DEADLINE_MS: verdict.pending.deadline_ms,
             names.DELTA_MS: deferral.delta_ms,
             names.POLICY: deferral.policy,
         }
-        at_ms = deferral.deferred_ms
-        return [
-            Span(
-                "fast",
-                "fast",
-                context.trace_id,
-                deferral.fast_span,
-                deferral.parent_span,
-                began_ms,
-                at_ms,
-                fast,
-            ),
-            Span(
-                "defer",
-                "fast",
-                context.trace_id,
-                context.span_id,
-                deferral.fast_span,
-                at_ms,
-                at_ms,
-                defer,
-                is_parent_remote=False,
-            ),
-        ]
+        trace_id, fast_id = context.trace_id, deferral.fast_span
+        began_ms, parent_id = at_ms - deferral.fast_ms, deferral.parent_span
+        return (
+            Span(self._fast, trace_id, fast_id, parent_id, began_ms, at_ms, fast),
+            Span(self._defer, trace_id, context.span_id, fast_id, at_ms, at_ms, defer),
+        )
 
 
 def _received(topic: str, partition: int, group: str) -> Attributes:

@@ -1,41 +1,25 @@
 """Spans on their way to a collector, in a thread of their own.
 
-The event loop only appends lists; this thread turns them into the SDK's spans and has the SDK's
-exporter send them. A queue that is full drops what comes, a collector that does not answer loses
-what it was sent: both are counted, and nothing waits. The thread rests after each batch for twice
-the time that it has computed, so that it never takes more than a third of the process.
+The event loop only appends lists; this thread encodes and sends them. A queue that is full drops
+what comes, a collector that does not answer loses what it was sent: both are counted, and nothing
+waits. The thread rests after each request for twice the time that it has computed, so that it never
+takes more than a third of the process.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-
-from hunch import __version__
+from hunch.telemetry.collector import Collector, Refused
+from hunch.telemetry.encoding import Encoder
 from hunch.telemetry.logs import log_event
 from hunch.telemetry.metrics import Metrics
 from hunch.telemetry.traces import Span
 
 RESTS = 2.0
-_KINDS = {
-    "fast": SpanKind.CONSUMER,
-    "defer": SpanKind.PRODUCER,
-    "slow": SpanKind.CONSUMER,
-    "join": SpanKind.CONSUMER,
-    "decide": SpanKind.PRODUCER,
-    "fast batch": SpanKind.INTERNAL,
-    "slow batch": SpanKind.INTERNAL,
-}
-_SCOPE = InstrumentationScope("hunch", __version__)
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_UNSET = Status(StatusCode.UNSET)
+Wait = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +43,18 @@ class SpanExport:
     """The queue and its thread.
 
     Args:
-        exporter: makes the SDK's exporter; called in the thread, as it may take a while.
-        resources: who a span of each stage belongs to.
+        collect: makes the way to the collector; called in the thread, as it may take a while.
     """
 
     def __init__(
         self,
-        exporter: Callable[[], SpanExporter],
-        resources: Mapping[str, Resource],
+        collect: Callable[[Wait], Collector],
+        encoder: Encoder,
         metrics: Metrics,
         policy: ExportPolicy | None = None,
     ) -> None:
-        self._make = exporter
-        self._resources = resources
+        self._collect = collect
+        self._encoder = encoder
         self._metrics = metrics
         self._policy = policy or ExportPolicy()
         self._queue: deque[tuple[Sequence[Span], float]] = deque()
@@ -79,7 +62,7 @@ class SpanExport:
         self._taken = 0
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hunch-spans", daemon=True)
-        self._exporter: SpanExporter | None = None
+        self._collector: Collector | None = None
         self._rested_at_s = 0.0
 
     def start(self) -> None:
@@ -98,67 +81,39 @@ class SpanExport:
         """Sends what is queued, within a limit, and ends."""
         self._is_ending.set()
         self._thread.join(self._policy.stop_ms / 1000)
-        if self._exporter is not None and self._thread.is_alive():
-            self._exporter.shutdown()
+        if self._collector is not None:
+            self._collector.close()
 
     def _run(self) -> None:
-        exporter = self._exporter = self._make()
+        self._collector = self._collect(self._is_ending.wait)
         self._rested_at_s = time.thread_time()
-        batch: list[ReadableSpan] = []
-        while True:
+        is_last = False
+        while not is_last:
             is_last = self._is_ending.wait(self._policy.delay_ms / 1000)
-            for span in self._drained():
-                batch.append(span)
-                if len(batch) >= self._policy.max_batch_size:
-                    self._send(exporter, batch)
-                    batch = []
-            if batch:
-                self._send(exporter, batch)
-                batch = []
-            if is_last:
-                exporter.shutdown()
-                return
+            for batch in self._batches():
+                self._send(self._collector, batch)
 
-    def _drained(self) -> Iterator[ReadableSpan]:
+    def _batches(self) -> Iterator[list[tuple[Span, float]]]:
+        batch: list[tuple[Span, float]] = []
         while self._queue:
             spans, acknowledged_ms = self._queue.popleft()
             for span in spans:
-                self._taken += 1
-                yield self._readable(span, acknowledged_ms)
+                batch.append((span, acknowledged_ms))
+                if len(batch) >= self._policy.max_batch_size:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
 
-    def _send(self, exporter: SpanExporter, batch: Sequence[ReadableSpan]) -> None:
+    def _send(self, collector: Collector, batch: Sequence[tuple[Span, float]]) -> None:
+        self._taken += len(batch)
         try:
-            is_taken = exporter.export(batch) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001 - whatever an exporter raises costs its spans only
-            log_event("export_failed", what="spans", error=repr(error))
-            is_taken = False
-        if is_taken:
-            self._metrics.count("spans_exported", len(batch))
-        else:
+            collector.send(self._encoder.request(batch))
+        except Refused as error:
             self._metrics.count("spans_dropped", len(batch), reason="collector")
+            log_event("export_failed", what="spans", error=str(error))
+        else:
+            self._metrics.count("spans_exported", len(batch))
         computed_s = time.thread_time() - self._rested_at_s
         self._is_ending.wait(RESTS * computed_s)
         self._rested_at_s = time.thread_time()
-
-    def _readable(self, span: Span, acknowledged_ms: float) -> ReadableSpan:
-        trace_id = int(span.trace_id, 16)
-        parent = None
-        if span.parent_id is not None:
-            parent = SpanContext(trace_id, int(span.parent_id, 16), span.is_parent_remote, _SAMPLED)
-        end_ms = acknowledged_ms if span.end_ms is None else span.end_ms
-        return ReadableSpan(
-            name=span.name,
-            context=SpanContext(trace_id, int(span.span_id, 16), False, _SAMPLED),
-            parent=parent,
-            resource=self._resources[span.stage],
-            attributes=span.attributes,
-            links=[
-                Link(SpanContext(int(trace, 16), int(one, 16), True, _SAMPLED))
-                for trace, one in span.links
-            ],
-            kind=_KINDS[span.name],
-            instrumentation_scope=_SCOPE,
-            status=_UNSET if span.error is None else Status(StatusCode.ERROR, span.error),
-            start_time=int(span.start_ms * 1e6),
-            end_time=int(max(end_ms, span.start_ms) * 1e6),
-        )

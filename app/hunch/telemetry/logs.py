@@ -1,7 +1,8 @@
 """Every event that is logged, and the one way a log line is written.
 
-One JSON object a line on stderr. Libraries' loggers come out in the same form, and at most
-`LINES_PER_SECOND` a second each: aiokafka writes hundreds of thousands when a broker is down.
+One JSON object a line on stderr. Libraries' loggers come out in the same form. Of each logger, and
+of each event that one message after the other can cause, at most `LINES_PER_SECOND` a second are
+written and the rest counted: aiokafka writes hundreds of thousands when a broker is down.
 """
 
 import logging
@@ -39,7 +40,7 @@ EventName = Literal[
     "warning",  # something needs attention: the message says what
     "error",  # the process ends: the message says why and what to do
     "library",  # a library wrote this line
-    "suppressed",  # lines of one logger were left out, and how many
+    "suppressed",  # lines of one logger or event were left out, and how many
 ]
 _WARNINGS: frozenset[EventName] = frozenset(
     {
@@ -51,10 +52,23 @@ _WARNINGS: frozenset[EventName] = frozenset(
         "commit_failed",
         "read_failed",
         "slow_model_failed",
+        "dead_letter",
+        "export_failed",
         "process_stood_still",
         "drain_cut_short",
         "warning",
         "suppressed",
+    }
+)
+_REPEATED: frozenset[EventName] = frozenset(
+    {
+        "dead_letter",
+        "overflow",
+        "commit_failed",
+        "read_failed",
+        "slow_model_failed",
+        "export_failed",
+        "lane_lost",
     }
 )
 _LOG = logging.getLogger("hunch")
@@ -93,7 +107,7 @@ class JsonLines(logging.Formatter):
 
 
 class RateLimit(logging.Filter):
-    """Lets `LINES_PER_SECOND` a second of each library's logger through and counts the rest."""
+    """Lets `LINES_PER_SECOND` a second of what may repeat through, and counts the rest."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -102,14 +116,16 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for a line too many; the next line let through says how many were left out."""
-        if hasattr(record, "hunch_event"):
+        event = getattr(record, "hunch_event", None)
+        if event is not None and event not in _REPEATED:
             return True
+        what = {"logger": record.name} if event is None else {"of": event}
         second = int(self._clock.now_ms() / 1000)
-        window = self._seconds.setdefault(record.name, [second, 0, 0])
+        window = self._seconds.setdefault(event or record.name, [second, 0, 0])
         if window[0] != second:
             suppressed, window[:] = window[2], [second, 0, 0]
             if suppressed:
-                log_event("suppressed", logger=record.name, lines=suppressed)
+                log_event("suppressed", lines=suppressed, **what)
         window[1] += 1
         if window[1] <= LINES_PER_SECOND:
             return True

@@ -7,8 +7,10 @@ What endpoints, headers, certificates and time-outs are, the SDK's exporters rea
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import (
     SERVICE_INSTANCE_ID,
@@ -18,6 +20,7 @@ from opentelemetry.sdk.resources import (
     OTELResourceDetector,
     Resource,
 )
+from opentelemetry.util.re import parse_env_headers
 
 from hunch import __version__
 from hunch.errors import ConfigError
@@ -34,13 +37,45 @@ SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where spans go, and how.
+
+    Attributes:
+        protocol: by which protocol.
+        address: host:port for gRPC, a URL for HTTP.
+        is_secure: whether gRPC uses TLS; of HTTP the URL says it.
+        headers: what is sent with every request; may hold credentials, and is never shown.
+        timeout_s: for one request.
+        is_gzipped: whether requests are compressed.
+        certificate: file of certificates to trust.
+        client_key: file of this client's key.
+        client_certificate: file of this client's certificate.
+    """
+
+    protocol: Protocol = "grpc"
+    address: str = "localhost:4317"
+    is_secure: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    timeout_s: float = 10.0
+    is_gzipped: bool = False
+    certificate: str | None = None
+    client_key: str | None = None
+    client_certificate: str | None = None
+
+    @staticmethod
+    def read(file: str | None) -> bytes | None:
+        """What a file of these holds; None where none is named."""
+        return None if file is None else Path(file).read_bytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is to be exported, and how.
 
     Attributes:
         traces: whether spans go out by OTLP.
         metrics: whether metrics go out by OTLP, besides `/metrics`.
-        traces_protocol: by which protocol spans go.
+        destination: where spans go, and how.
         metrics_protocol: by which protocol metrics go.
         metrics_interval_ms: time between two exports of metrics.
         ratio: the share of traces begun here that is sampled; None where no variable says it.
@@ -53,7 +88,7 @@ class Asked:
 
     traces: bool = False
     metrics: bool = False
-    traces_protocol: Protocol = "grpc"
+    destination: Destination = field(default_factory=Destination)
     metrics_protocol: Protocol = "grpc"
     metrics_interval_ms: int = INTERVAL_MS
     ratio: float | None = None
@@ -81,7 +116,7 @@ def asked(env: Mapping[str, str] = ENVIRONMENT) -> Asked:
         max_batch_size=_number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SIZE),
         schedule_delay_ms=_number(env, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
         metrics=metrics,
-        traces_protocol=_protocol(env, "TRACES") if traces else "grpc",
+        destination=_destination(env),
         metrics_protocol=_protocol(env, "METRICS") if metrics else "grpc",
         metrics_interval_ms=_number(env, "OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS),
         ratio=_ratio(env) if traces else None,
@@ -109,6 +144,60 @@ def _value(env: Mapping[str, str], name: str) -> str:
 
 def _refuse(env: Mapping[str, str], name: str, allowed: str) -> ConfigError:
     return ConfigError(f"{name} = {_value(env, name)!r} is not allowed: {allowed}.")
+
+
+def _of_traces(env: Mapping[str, str], name: str) -> tuple[str, str]:
+    """The variable of traces or, where that is silent, the one for all; and its value."""
+    own, common = f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+    named = own if _value(env, own) else common
+    return named, _value(env, named)
+
+
+def _destination(env: Mapping[str, str]) -> Destination:
+    protocol = _protocol(env, "TRACES")
+    name, endpoint = _of_traces(env, "ENDPOINT")
+    files = {
+        key: _of_traces(env, key) for key in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+    }
+    for variable, file in files.values():
+        if file and not Path(file).is_file():
+            raise _refuse(env, variable, "there is no such file")
+    if protocol == "grpc":
+        url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint or 'localhost:4317'}")
+        is_insecure = _of_traces(env, "INSECURE")[1].lower() == "true"
+        address = url.netloc
+        is_secure = url.scheme == "https" or (bool(endpoint) and not url.scheme and not is_insecure)
+    else:
+        base = endpoint or "http://localhost:4318"
+        address = base if "TRACES" in name and endpoint else base.rstrip("/") + "/v1/traces"
+        url, is_secure = urlsplit(address), False
+    if not url.netloc or url.scheme not in {"", "http", "https"}:
+        raise _refuse(env, name, "give a URL such as http://localhost:4317")
+    compression, how = _of_traces(env, "COMPRESSION")
+    if how not in {"", "none", "gzip"}:
+        raise _refuse(env, compression, "give gzip or none")
+    return Destination(
+        protocol=protocol,
+        address=address,
+        is_secure=is_secure,
+        headers=tuple(parse_env_headers(_of_traces(env, "HEADERS")[1], liberal=True).items()),
+        timeout_s=_timeout_s(env),
+        is_gzipped=how == "gzip",
+        certificate=files["CERTIFICATE"][1] or None,
+        client_key=files["CLIENT_KEY"][1] or None,
+        client_certificate=files["CLIENT_CERTIFICATE"][1] or None,
+    )
+
+
+def _timeout_s(env: Mapping[str, str]) -> float:
+    name, text = _of_traces(env, "TIMEOUT")
+    try:
+        timeout_s = float(text or "10")
+    except ValueError:
+        timeout_s = -1.0
+    if not 0.0 < timeout_s < 3_600.0:
+        raise _refuse(env, name, "give seconds, more than 0")
+    return timeout_s
 
 
 def _exporters(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> set[str]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from hunch.errors import ConfigError
 from hunch.telemetry import tracecontext
-from hunch.telemetry.names import BATCH_SIZE, BATCH_TRACED, MODEL, STAGE, SpanName
+from hunch.telemetry.names import BATCH_SIZE, BATCH_TRACED, SpanName
 from hunch.telemetry.tracecontext import TraceContext
 
 MAX_LINKS = 128
@@ -28,26 +28,60 @@ Place = tuple[str, str]
 """A trace and a span in it, as hexadecimal digits."""
 
 
+class Form:
+    """What many spans have in common; made once, and told apart by identity.
+
+    Attributes:
+        name: of the spans.
+        stage: whose they are.
+        attributes: those that all of them have.
+        is_parent_remote: whether their parent is a span of another process.
+    """
+
+    __slots__ = ("__weakref__", "attributes", "is_parent_remote", "name", "stage")
+
+    def __init__(
+        self,
+        name: SpanName,
+        stage: str,
+        attributes: Mapping[str, Any],
+        *,
+        is_parent_remote: bool = False,
+    ) -> None:
+        self.name = name
+        self.stage = stage
+        self.attributes = attributes
+        self.is_parent_remote = is_parent_remote
+
+
 class Span(NamedTuple):
     """One span; times are epoch milliseconds.
 
     Attributes:
-        stage: whose it is.
         end_ms: None for one that ends when the broker has acknowledged.
+        own: attributes besides those of the form.
         error: what went wrong, where something did.
     """
 
-    name: SpanName
-    stage: str
+    form: Form
     trace_id: str
     span_id: str
     parent_id: str | None
     start_ms: float
     end_ms: float | None
-    attributes: Mapping[str, Any]
+    own: Mapping[str, Any]
     links: Sequence[Place] = ()
     error: str | None = None
-    is_parent_remote: bool = True
+
+    @property
+    def name(self) -> SpanName:
+        """What is done in it."""
+        return self.form.name
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All of them."""
+        return {**self.form.attributes, **self.own}
 
 
 Export = Callable[[Sequence[Span], float], None]
@@ -134,7 +168,8 @@ class Tracer:
 class BatchSpan:
     """The span of one call of a model, if any of its messages is traced."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Form) -> None:
+        self._form = form
         self.place: Place = (f"{random.getrandbits(128):032x}", new_span_id())
         self._links: list[Place] = []
         self._linked = 0
@@ -146,22 +181,18 @@ class BatchSpan:
             self._links.append(message)
         return (self.place,)
 
-    def spans(
-        self, stage: str, *, start_ms: float, elapsed_ms: float, size: int, model: str
-    ) -> list[Span]:
+    def spans(self, start_ms: float, elapsed_ms: float, size: int) -> list[Span]:
         """The span; none where no message was traced."""
         if not self._linked:
             return []
-        name: SpanName = "fast batch" if stage == "fast" else "slow batch"
         span = Span(
-            name=name,
-            stage=stage,
+            form=self._form,
             trace_id=self.place[0],
             span_id=self.place[1],
             parent_id=None,
             start_ms=start_ms,
             end_ms=start_ms + elapsed_ms,
-            attributes={STAGE: stage, MODEL: model, BATCH_SIZE: size, BATCH_TRACED: self._linked},
+            own={BATCH_SIZE: size, BATCH_TRACED: self._linked},
             links=self._links,
         )
         return [span]

@@ -1,10 +1,11 @@
 """Whether and how this process traces: OpenTelemetry's variables and Hunch's settings together."""
 
+import functools
 from collections.abc import Iterable
 
-from opentelemetry.sdk.trace.export import SpanExporter
-
 from hunch.telemetry import otel
+from hunch.telemetry.collector import collector
+from hunch.telemetry.encoding import Encoder
 from hunch.telemetry.export import ExportPolicy, SpanExport
 from hunch.telemetry.logs import log_event
 from hunch.telemetry.metrics import Metrics
@@ -41,8 +42,8 @@ class Tracing:
             ratio=DEFAULT_RATIO if given is None else given, paths_per_s=paths_per_s
         )
         self._export = SpanExport(
-            lambda: _exporter(asked.traces_protocol),
-            {stage: otel.resource(stage) for stage in stages},
+            functools.partial(collector, asked.destination),
+            Encoder({stage: otel.resource(stage) for stage in stages}),
             metrics,
             ExportPolicy(
                 max_queue_size=asked.max_queue_size,
@@ -54,7 +55,8 @@ class Tracing:
         self._told = {
             "ratio": policy.ratio,
             "paths_per_s": paths_per_s,
-            "protocol": asked.traces_protocol,
+            "protocol": asked.destination.protocol,
+            "endpoint": asked.destination.address,
         }
 
     def start(self) -> None:
@@ -67,14 +69,3 @@ class Tracing:
         """Sends what is left, within a limit."""
         if self._export is not None:
             self._export.stop()
-
-
-def _exporter(protocol: otel.Protocol) -> SpanExporter:
-    """The SDK's own, set up by the variables."""
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc  # noqa: PLC0415
-
-        return grpc.OTLPSpanExporter()
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http  # noqa: PLC0415
-
-    return http.OTLPSpanExporter()

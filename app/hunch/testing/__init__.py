@@ -11,11 +11,24 @@ A log, a clock, the program as a task; then time moves as far as the test says::
     log.fail_next("produce", NotEnoughReplicasError(), topic="decisions")
     await clock.advance(200)
     decisions = log.records("decisions")
+
+`OtlpReceiver` is the exception: a collector on real sockets, for processes that export to it.
 """
 
 from hunch.testing.clock import ManualClock
 from hunch.testing.log import MemoryLog
+from hunch.testing.otlp import OtlpReceiver
+from hunch.testing.otlp_values import ReceivedLink, ReceivedPoint, ReceivedSpan
 from hunch.testing.partition import MemoryRecord
 from hunch.testing.predictor import StubPredictor
 
-__all__ = ["ManualClock", "MemoryLog", "MemoryRecord", "StubPredictor"]
+__all__ = [
+    "ManualClock",
+    "MemoryLog",
+    "MemoryRecord",
+    "OtlpReceiver",
+    "ReceivedLink",
+    "ReceivedPoint",
+    "ReceivedSpan",
+    "StubPredictor",
+]

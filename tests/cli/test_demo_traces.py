@@ -1,0 +1,121 @@
+"""What the demo makes of traces: which it shows, what it tells, and whether a Jaeger is there."""
+
+import pytest
+
+from hunch.cli.demo_jaeger import Jaeger, jaeger_at
+from hunch.cli.demo_traces import SPANS, Traces, told, typical
+from hunch.testing import ReceivedLink, ReceivedSpan
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def trace(trace_id, path, ms, names=None, *, is_sampled=True):
+    """The spans of a message; the sampled ones are linked to a batch."""
+    link = ReceivedLink(trace_id="b", span_id="b", attributes={})
+    return tuple(
+        ReceivedSpan(
+            name=name,
+            service="hunch",
+            trace_id=trace_id,
+            span_id=f"{trace_id}-{name}",
+            parent_id=None,
+            kind="internal",
+            start_ns=0,
+            end_ns=ms * 1_000_000,
+            attributes={"hunch.path": path, "hunch.origin": f"m-0-{trace_id}"}
+            if name == "decide"
+            else {},
+            links=(link,) if is_sampled and name == "fast" else (),
+        )
+        for name in names or SPANS[path]
+    )
+
+
+def ids(found):
+    """Path → trace id."""
+    return {path: spans[0].trace_id for path, spans in found.items()}
+
+
+def test_the_middle_one_of_the_whole_sampled_traces_is_typical():
+    """Not the quickest, not the slowest, none with parts missing, none rebuilt where others are."""
+    traces = [
+        trace("quick", "fast", 1),
+        trace("middle", "fast", 2),
+        trace("first", "fast", 90),
+        trace("torn", "slow", 5, names=("fast", "defer", "decide")),
+        trace("rebuilt", "fallback", 5, is_sampled=False),
+        trace("sampled", "fallback", 9),
+        trace("bad", "error", 1, is_sampled=False),
+        trace("undecided", "slow", 5, names=("fast", "defer")),
+    ]
+
+    found = typical({spans[0].trace_id: spans for spans in traces})
+
+    assert {"fast": "middle", "fallback": "sampled", "error": "bad"} == ids(found)
+
+
+def test_programs_are_told_the_message_and_its_page():
+    """No page where there is no Jaeger."""
+    found = {"fast": trace("abc", "fast", 1)}
+    at = {"origin": "m-0-abc", "trace_id": "abc"}
+
+    assert {"fast": at | {"url": None}} == told(found, None)
+    assert {"fast": at | {"url": "http://j:1/trace/abc"}} == told(found, Jaeger("http://j:1", ""))
+
+
+async def test_stages_that_do_not_trace_are_not_waited_for():
+    """Without any request there is nothing to wait for, and nothing to show."""
+    traces = await Traces.start(Jaeger(NOBODY, NOBODY))
+    try:
+        found = await traces.by_path({"fast", "slow"})
+    finally:
+        await traces.stop()
+
+    assert ({}, None, []) == (found, traces.jaeger, traces.batches)
+
+
+async def test_the_stages_go_past_a_proxy(monkeypatch):
+    """The collector is on this machine, whatever proxy the user has; hosts of their own stay."""
+    monkeypatch.setenv("NO_PROXY", "intern.example")
+    traces = await Traces.start(Jaeger(NOBODY, NOBODY))
+    environment = traces.environment()
+    await traces.stop()
+
+    assert "intern.example,127.0.0.1,localhost" == environment["NO_PROXY"]
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"].startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("ui", "endpoint", "protocol", "expected"),
+    [
+        (None, "", "", Jaeger("http://localhost:16686", "http://localhost:4318")),
+        ("http://j:9/", "", "", Jaeger("http://j:9", "http://j:4318")),
+        (None, "http://c:4317", "", Jaeger("http://c:16686", "http://c:4318")),
+        (None, "http://c:4317", "grpc", Jaeger("http://c:16686", "http://c:4318")),
+        (None, "https://c/otlp/", "http/protobuf", Jaeger("http://c:16686", "https://c/otlp")),
+        ("http://j:9", "http://[::1]:4317", "", Jaeger("http://j:9", "http://[::1]:4318")),
+    ],
+)
+def test_the_jaeger_that_is_meant(ui, endpoint, protocol, expected):
+    """The option, then OpenTelemetry's variables, then this machine."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+
+    assert expected == jaeger_at(ui, env)
+
+
+def test_a_jaeger_is_there_when_both_its_ends_answer(collector, jaeger_pages):
+    """One that shows pages and takes spans, and not half of one."""
+    endpoint = collector.endpoint()
+
+    assert Jaeger(jaeger_pages, endpoint).is_there()
+    assert not Jaeger(jaeger_pages, NOBODY).is_there()
+    assert not Jaeger(NOBODY, endpoint).is_there()
+    assert not Jaeger(endpoint, endpoint).is_there()
+    assert not Jaeger("localhost", "no url").is_there()
+
+
+def test_a_jaeger_that_hangs_is_not_waited_for(collector, jaeger_pages):
+    """A collector that answers nothing counts as none, within a second."""
+    collector.stall()
+
+    assert not Jaeger(jaeger_pages, collector.endpoint()).is_there()
