@@ -1,7 +1,9 @@
 """docker-compose.yml: its schema, what it pins and publishes, in which order it starts."""
 
 import json
+import os
 import re
+import subprocess
 from importlib.resources import files
 
 import pytest
@@ -110,6 +112,27 @@ def test_mounted_files_exist():
     for there, _, mode in mounts:
         assert (ROOT / there).exists(), there
         assert "ro" == mode
+
+
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_without_compose_make_says_what_to_do(tmp_path, target):
+    """Where Docker has no compose plugin, a sentence says what to install, and nothing is tried."""
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    done = subprocess.run(
+        ["make", target],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert 2 == done.returncode
+    assert "This needs Docker with its compose plugin" in done.stderr
 
 
 def properties_of(environment, folder):
