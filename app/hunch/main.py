@@ -159,6 +159,7 @@ class Service:
             version=__version__,
             stages=self.stages,
             bootstrap=self._bootstrap,
+            http=self._http and f"{settings.http_host}:{settings.http_port}",
             python=platform.python_version(),
         )
         if self._http is not None:

@@ -133,6 +133,8 @@ async def test_age_in_the_slow_stage_is_that_of_the_oldest_deferral():
         assert 19 < gauges(memory, "lag_age_seconds")["slow", "0"] <= 20
         assert 0.0 == gauges(memory, "lag_age_seconds")["join", "0"]
         assert {("0",): 1} == gauges(memory, "pending")
+        await memory.clock.advance(60_000)
+        assert 0.0 == gauges(memory, "lag_age_seconds")["slow", "0"]
 
 
 async def test_what_is_not_read_yet_is_lag():

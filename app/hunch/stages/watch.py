@@ -76,8 +76,9 @@ class Watch:
         self.has_been_ready |= self._lanes.is_ready()
 
     def stalled_ms(self) -> float:
-        """For how long work has waited without any progress."""
-        return self._progress.stalled_ms(self._clock.now_ms())
+        """For how long work has waited without any progress, as seen now."""
+        self.look()
+        return self._progress.stalled_ms
 
     def missing(self) -> list[int]:
         """Owned partitions that had no running lane for too long."""
@@ -170,7 +171,6 @@ class Watch:
         return {(self.name, tp.topic, str(tp.partition)): n for tp, n in self.lag().items()}
 
     def _stalled_s(self) -> dict[tuple[str, ...], float]:
-        self.look()
         return {(self.name,): self.stalled_ms() / 1000}
 
     def _skew_s(self) -> dict[tuple[str, ...], float]:
