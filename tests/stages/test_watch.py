@@ -79,7 +79,7 @@ async def test_a_lane_that_fails_over_and_over_is_stuck():
         await memory.clock.advance(60_000)
 
         assert (False, ["fast"]) == is_alive(fast)
-        assert memory.metrics.snapshot()["lanes_lost{stage=fast}"] > 3
+        assert memory.metrics.snapshot()["lanes_lost{stage=fast,cause=timeout}"] > 3
 
 
 async def test_a_lost_broker_is_no_reason_to_restart(patient):

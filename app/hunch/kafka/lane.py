@@ -37,7 +37,7 @@ class LanePolicy:
     """The bounds of a lane.
 
     Attributes:
-        is_exactly_once: whether outputs and offsets go in transactions; where the lane wants it.
+        is_exactly_once: whether outputs and offsets go together, in transactions.
         commit_interval_ms: the least time between the beginnings of two transactions, unless a
             deadline is due or enough waits.
         transaction_timeout_ms: how long a transaction may take; below the session time-out, so that
@@ -102,8 +102,6 @@ class Lane(ABC):
     """One owned partition in one process; a stage says what is read, rebuilt and made of it."""
 
     stage: str
-    is_transactional = True
-    """Whether its outputs and offsets belong in transactions, where these are asked for."""
 
     def __init__(self, harbour: Harbour, partition: int, term: int) -> None:
         self.harbour = harbour
@@ -278,14 +276,9 @@ class Lane(ABC):
         if offsets:
             self.harbour.member.note(self.partition, self.term, offsets)
 
-    @property
-    def is_in_transactions(self) -> bool:
-        """Whether its outputs and offsets go in transactions."""
-        return self.is_transactional and self.harbour.policy.is_exactly_once
-
     def _way_out(self) -> Delivery:
         client, clock, policy = self.harbour.client, self.harbour.clock, self.harbour.policy
-        if not self.is_in_transactions:
+        if not policy.is_exactly_once:
             return AtLeastOnce(
                 client.producer(), self.note, clock=clock, timeout_ms=policy.delivery_timeout_ms
             )
@@ -365,7 +358,7 @@ class Lane(ABC):
     async def _wait_for_company(self) -> None:
         """Lets a transaction fill for its interval: more of them cost all of them more."""
         policy, clock = self.harbour.policy, self.harbour.clock
-        if not self.is_in_transactions:
+        if not policy.is_exactly_once:
             return
         while self._outbox is not None and not self.is_draining and not self._outbox.is_urgent:
             left_ms = self._begun_ms + policy.commit_interval_ms - clock.now_ms()
@@ -378,7 +371,7 @@ class Lane(ABC):
     async def _deliver(self, chunk: Chunk) -> None:
         clock, metrics = self.harbour.clock, self.harbour.metrics
         began_ms, self._is_delivering = clock.now_ms(), True
-        self._begun_ms, self.is_in_transaction = began_ms, self.is_in_transactions
+        self._begun_ms, self.is_in_transaction = began_ms, self.harbour.policy.is_exactly_once
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
         self.is_in_transaction = False
         now_ms = clock.now_ms()

@@ -87,7 +87,7 @@ class FastLane(Lane):
             known = first_of
             if start >= 0:
                 self.note_foreign(start)
-            if self.is_in_transactions:
+            if harbour.policy.is_exactly_once:
                 start = await self._after_the_outputs(first_of, start)
                 known = self._ends
         self._inherited = dict(known)

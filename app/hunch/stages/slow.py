@@ -202,7 +202,6 @@ class SlowLane(Lane):
     """deferrals[p] → slow-results[p]."""
 
     stage = "slow"
-    is_transactional = False
 
     def __init__(self, slow: SlowStage, harbour: Harbour, partition: int, term: int) -> None:
         super().__init__(harbour, partition, term)
