@@ -244,7 +244,8 @@ class MemoryProducer:
         transaction = self._log.transactions.opened(name, self._epoch, self._timeout_ms)
         transaction.offsets.setdefault(group_id, {}).update(noted)
         if refused:
-            raise OffsetMetadataTooLargeError
+            msg = "Unexpected error during batch delivery"
+            raise KafkaError(msg) from OffsetMetadataTooLargeError()
 
     def _fail(self, error: KafkaError) -> None:
         self._state = _State.FAILED
