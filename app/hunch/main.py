@@ -10,6 +10,7 @@ subscribers sit in the groups, pause everything and never handle a message; lane
 
 import asyncio
 import contextlib
+import gc
 import os
 import platform
 import sys
@@ -47,6 +48,7 @@ from hunch.telemetry.tracing import Tracing
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
+YOUNG_OBJECTS = 50_000
 LEAVE_MS = 3_000
 """After the drain, the time to leave the groups and to close."""
 
@@ -190,6 +192,7 @@ class Service:
         )
         self._running = self._make_stages(cascade)
         tell_what_is_in_force(settings, self._models, self._metrics)
+        _calm_the_garbage_collector()
         self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
         if self._otlp is not None:
             self._tasks.append(asyncio.create_task(self._otlp.run()))
@@ -286,6 +289,17 @@ class Service:
             self._embedded.stop()
         if self._http is not None:
             await self._http.stop()
+
+
+def _calm_the_garbage_collector() -> None:
+    """Leaves alone what stays for good, and looks less often at what is young.
+
+    A batch makes thousands of tuples and lists that are all alive until it is acknowledged: at the
+    default of 700 the collector takes a fifth of the fast stage's time, and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 def run(settings: Settings, stages: Sequence[str]) -> int:
