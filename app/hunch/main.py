@@ -49,6 +49,7 @@ from hunch.telemetry.tracing import Tracing
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
 YOUNG_OBJECTS = 50_000
+INTERVALS_OF_AN_ANSWER = 3
 LEAVE_MS = 3_000
 """After the drain, the time to leave the groups and to close."""
 
@@ -167,6 +168,7 @@ class Service:
         if self._http is not None:
             self._http.start()
         self._models = load_models(settings, self.stages, self._clock)
+        self._warn_of_a_short_delta()
         self._tracing.start()
         await self._wait_for_broker()
         self._client = KafkaClient(
@@ -196,6 +198,17 @@ class Service:
         self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
         if self._otlp is not None:
             self._tasks.append(asyncio.create_task(self._otlp.run()))
+
+    def _warn_of_a_short_delta(self) -> None:
+        settings = self.settings
+        least_ms = INTERVALS_OF_AN_ANSWER * settings.commit_interval_ms
+        if settings.delivery == "exactly-once" and 0 < settings.delta_ms < least_ms:
+            log_event(
+                "warning",
+                message=f"delta_ms = {settings.delta_ms} leaves the slow model little time: with "
+                f"exactly-once a deferral and its decision wait for transactions, about {least_ms} "
+                "ms together; raise it, or lower commit_interval_ms.",
+            )
 
     async def _wait_for_broker(self) -> None:
         settings = self.settings
