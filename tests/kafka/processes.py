@@ -122,6 +122,12 @@ class HunchProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._clean_up()
 
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self._process.wait(timeout_s)
+        self._clean_up()
+        return code
+
     def terminate(self, timeout_s: float = 20.0) -> int:
         """SIGTERM; waits for its end and returns the exit code."""
         self._process.terminate()

@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from prometheus_client.parser import text_string_to_metric_families
 from tests.brokers import comes_true
-from tests.telemetry.collectors import Received, by_grpc
+from tests.telemetry.collectors import Received, by_http
 
 SHORT_MS = 3_000
 """A `live_timeout_ms` that a test can wait for."""
@@ -236,17 +236,18 @@ def test_a_port_that_is_busy_is_refused(kafka_bootstrap, topic_prefix, tmp_path)
     assert "Traceback" not in ended.stderr
 
 
-async def test_metrics_go_out_by_otlp_where_that_is_asked_for(
-    fresh_topics, start_stage, monkeypatch
-):
+async def test_metrics_go_out_by_otlp_where_that_is_asked_for(fresh_topics, start_stage):
     """By the standard variables alone, under the name of the stage; no port is needed for it."""
     await fresh_topics(partitions=1)
     received = Received()
-    with by_grpc(received) as endpoint:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint)
-        monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp")
-        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "200")
-        stage = start_stage("join")
+    with by_http(received) as endpoint:
+        environment = {
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{endpoint}/v1/metrics",
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+        }
+        stage = start_stage("join", environment)
         stage.wait_ready()
         is_told = comes_true(lambda: bool(received.named("hunch_lanes_open")), 20)
         code = stage.terminate()

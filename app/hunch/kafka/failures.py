@@ -116,5 +116,5 @@ def failure_of(error: BaseException) -> Failure | None:
 
 def refusal(error: BaseException, failure: Failure) -> HunchError:
     """What ends the process, where the action is to stop."""
-    sentence = f"{failure.meaning[0].upper()}{failure.meaning[1:]} ({error!r})."
+    sentence = f"The lane cannot go on: {failure.meaning} ({error!r})."
     return ConfigError(sentence) if failure.cause == "configuration" else BrokerError(sentence)
