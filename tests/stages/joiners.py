@@ -10,7 +10,14 @@ from tests.stages.parties import cascade
 from hunch.core.envelope import Answer, Deferral, SlowResult
 from hunch.core.joining import JoinPolicy
 from hunch.errors import LaneClosed
-from hunch.kafka.codec import DEFERRAL, encode_deferral, encode_result, header_of
+from hunch.kafka.codec import (
+    DEADLINE_MS,
+    DEFERRAL,
+    decode_result,
+    encode_deferral,
+    encode_result,
+    header_of,
+)
 from hunch.kafka.lane import Harbour, LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.metadata import unpack
@@ -21,7 +28,7 @@ from hunch.telemetry import Tracer
 DEFERRALS, RESULTS = TopicPartition("deferrals", 0), TopicPartition("slow-results", 0)
 DECISIONS = TopicPartition("decisions", 1)
 GROUP = "hunch-join"
-POLICY = JoinPolicy(max_pending=4, max_early=3, hold_ms=50)
+POLICY = JoinPolicy(max_pending=4, max_early=1_000, hold_ms=50)
 FAST = Answer(label="a", confidence=0.6, model="fast@1")
 FAULTS = {
     "a batch is refused": ("produce", MessageSizeTooLargeError(), False),
@@ -41,17 +48,14 @@ class Pair:
         self.log, self.clock = self.memory.log, self.memory.clock
         self.is_exactly_once = is_exactly_once
         self.deferred: dict[int, str] = {}
-        self.aborted: list[int] = []
-        self.overflowed: list[int] = []
         self.terms = 0
 
     # -- what others write
 
     def defer(self, delta_ms, *, is_aborted=False, gap=0):
         """A fast stage writes a deferral; where its transaction is aborted, soon once more."""
-        now_ms, offset = self.clock.now_ms(), self.log.partition(DEFERRALS).end
+        now_ms = self.clock.now_ms()
         if is_aborted:
-            self.aborted.append(offset)
             self.log.skip_offsets(DEFERRALS, 2)
             return
         said = Deferral(
@@ -129,12 +133,8 @@ class Pair:
     def work(self, lane):
         """The lane makes one slice of what it has read, and of time."""
         chunk = lane._collect(self.clock.now_ms())
-        if chunk is None:
-            return
-        for _, value, headers in chunk.outputs.get(DECISIONS, ()):
-            if orjson.loads(value)["reason"] == "overflow":
-                self.overflowed.append(int(header_of(headers, DEFERRAL)))
-        lane.put(chunk)
+        if chunk is not None:
+            lane.put(chunk)
 
     async def deliver(self, lane, fault=None):
         """The lane writes and commits what it has made; whether that came to an end."""
@@ -160,12 +160,31 @@ class Pair:
         numbers = None if found is None else unpack(found.metadata)
         return None if found is None or numbers is None else (found.offset, numbers)
 
+    def answered_in_time(self):
+        """Undecided deferrals with a result in the log and more than a moment left."""
+        soon_ms = self.clock.now_ms() + 100
+        decided = {deferral for _, deferral, _ in self.decisions()}
+        answered = {
+            decode_result(record.value, record.headers).deferral
+            for record in self.log.records(*RESULTS)
+        }
+        return {
+            record.offset
+            for record in self.log.records(*DEFERRALS)
+            if record.offset in answered - decided and number(record.headers, DEADLINE_MS) > soon_ms
+        }
+
     def decisions(self):
         """What a `read_committed` reader sees: own offset, deferral offset and body of each."""
         return [
-            (record.offset, int(header_of(record.headers, DEFERRAL)), orjson.loads(record.value))
+            (record.offset, number(record.headers, DEFERRAL), orjson.loads(record.value))
             for record in self.log.records(*DECISIONS)
         ]
+
+
+def number(headers, name):
+    """The number that a header spells."""
+    return int(header_of(headers, name) or b"")
 
 
 class Plain:
