@@ -14,6 +14,7 @@ from tests.stages.joiners import Loop
 from tests.stages.parties import cascade
 
 from hunch.kafka.lane import LanePolicy
+from hunch.testing.cascade import Running
 
 STAGES = st.sampled_from(["fast", "fast", "join", "join", "slow"])
 INPUTS = {"fast": "messages", "join": "deferrals"}
@@ -47,7 +48,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         """All stages run, and something is to be done."""
         self.loop = Loop()
         self.origins: list[str] = []
-        self.running: dict[str, list] = {"fast": [], "join": [], "slow": []}
+        self.running: dict[str, list[Running]] = {"fast": [], "join": [], "slow": []}
         self.memory = self.loop.run(self.make())
         self.send(messages)
 
