@@ -4,6 +4,7 @@ Processes of all three stages on the log in memory, where every request takes ti
 between any two of them. A process that lost its seat does not hear of it, and works on.
 """
 
+import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from hypothesis import settings
@@ -199,10 +200,12 @@ class AtLeastOnce(ExactlyOnce):
     is_exactly_once = False
 
 
+PATIENT = pytest.mark.timeout(600)
+"""A failure is first made as small as it gets."""
 EXAMPLES = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, derandomize=brokers.is_ci()
+    max_examples=15, stateful_step_count=15, deadline=None, derandomize=brokers.is_ci()
 )
-TestExactlyOnce = ExactlyOnce.TestCase
+TestExactlyOnce = PATIENT(ExactlyOnce.TestCase)
 TestExactlyOnce.settings = EXAMPLES
-TestAtLeastOnce = AtLeastOnce.TestCase
+TestAtLeastOnce = PATIENT(AtLeastOnce.TestCase)
 TestAtLeastOnce.settings = EXAMPLES

@@ -5,6 +5,7 @@ The lane, what it commits and how a successor begins are the product's own; see 
 
 import asyncio
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -253,10 +254,12 @@ class AtLeastOnce(ExactlyOnce):
         self.run(self.owner.harbour.member.commit())
 
 
+PATIENT = pytest.mark.timeout(600)
+"""A failure is first made as small as it gets."""
 EXAMPLES = settings(
     max_examples=120, stateful_step_count=30, deadline=None, derandomize=brokers.is_ci()
 )
-TestExactlyOnce = ExactlyOnce.TestCase
+TestExactlyOnce = PATIENT(ExactlyOnce.TestCase)
 TestExactlyOnce.settings = EXAMPLES
-TestAtLeastOnce = AtLeastOnce.TestCase
+TestAtLeastOnce = PATIENT(AtLeastOnce.TestCase)
 TestAtLeastOnce.settings = EXAMPLES
