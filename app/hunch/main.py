@@ -116,7 +116,7 @@ class Service:
             "/live": lambda _: judged(*live(self._running, settings.live_timeout_ms)),
             "/ready": lambda _: judged(*self._ready()),
             "/metrics": lambda asked: as_text(*prometheus.render(asked.get("accept", ""))),
-            **asyncapi_pages(lambda: document(settings, self._broker)),
+            **asyncapi_pages(document(settings, self._broker)),
         }
         return HttpServer(Pages(pages), host=settings.http_host, port=port, clock=self._clock)
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 
@@ -17,9 +18,12 @@ from hunch.http.pages import Pages
 from hunch.telemetry import log_event
 
 STOP_MS = 1_000.0
-MAX_REQUESTS = 100
-"""Requests under way, and connections; one more is answered with 503."""
+MAX_CONNECTIONS = 100
+"""Beyond these, the ones that have asked nothing for the longest time are closed."""
 KEEP_ALIVE_S = 15
+REQUEST_MS = 5_000.0
+"""How long a connection may take to ask something."""
+LOOK_MS = 500.0
 
 
 class _Server(uvicorn.Server):
@@ -39,6 +43,7 @@ class HttpServer:
         self._clock = clock
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Opens the port and begins to answer; raises `ConfigError` when the port cannot be had."""
@@ -51,21 +56,36 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=MAX_REQUESTS,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve([listener]), name="http")
         self._task.add_done_callback(_tell)
+        self._closing = asyncio.create_task(self._close_silent(self._server), name="http-silent")
 
     async def stop(self) -> None:
         """Answers what is under way, and closes the port, within `STOP_MS`."""
         if self._server is None or self._task is None:
             return
         self._server.should_exit = True
+        if self._closing is not None:
+            self._closing.cancel()
         with contextlib.suppress(TimeoutError):
             await self._clock.wait_for(self._task, STOP_MS)
+
+    async def _close_silent(self, server: uvicorn.Server) -> None:
+        """Closes connections that ask nothing: uvicorn waits for a first request for ever."""
+        since_ms: dict[Any, float] = {}
+        while True:
+            await self._clock.sleep(LOOK_MS)
+            now_ms, open_ = self._clock.now_ms(), list(server.server_state.connections)
+            silent = [one for one in open_ if getattr(one, "cycle", None) is None]
+            since_ms = {one: since_ms.get(one, now_ms) for one in silent}
+            too_many = len(open_) - MAX_CONNECTIONS
+            for number, one in enumerate(sorted(silent, key=since_ms.__getitem__)):
+                if number < too_many or now_ms - since_ms[one] > REQUEST_MS:
+                    one.transport.close()
 
     def _listener(self) -> socket.socket:
         try:
