@@ -113,6 +113,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         """The owner dies; or stands still with work in hand, and does not know of the other."""
         if not is_killed:
             self.pair.defer(0)
+            self.pair.defer(5_000)
             self.read(1_000, 1_000)
             self.pair.work(self.owner)
             self.zombies.append(self.owner)
