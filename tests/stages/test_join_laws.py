@@ -113,6 +113,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         """The owner dies; or stands still with work in hand, and does not know of the other."""
         if not is_killed:
             self.pair.defer(0)
+            self.pair.defer(5_000)
             self.read(1_000, 1_000)
             self.pair.work(self.owner)
             self.zombies.append(self.owner)
@@ -263,3 +264,21 @@ TestExactlyOnce = PATIENT(ExactlyOnce.TestCase)
 TestExactlyOnce.settings = EXAMPLES
 TestAtLeastOnce = PATIENT(AtLeastOnce.TestCase)
 TestAtLeastOnce.settings = EXAMPLES
+
+
+@pytest.mark.parametrize("late_ms", range(17))
+def test_a_late_writer_at_any_moment_of_a_takeover(late_ms):
+    """What a zombie commits counts before the fence, never after; the successor starts there."""
+    pair = ExactlyOnce()
+    pair.begin()
+    for delta_ms in (5_000, 0, 5_000, 0):
+        pair.pair.defer(delta_ms)
+    pair.work([(3, 0, 0, True)])
+    pair.nothing_committed_falls()
+
+    pair.replace(is_killed=False, late_ms=late_ms)
+
+    pair.nothing_committed_falls()
+    pair.work([(0, 0, 1_000, True)])
+    pair.nothing_committed_falls()
+    pair.teardown()
