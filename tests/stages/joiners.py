@@ -20,7 +20,7 @@ from hunch.kafka.codec import (
 )
 from hunch.kafka.lane import Harbour, LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
-from hunch.kafka.metadata import unpack
+from hunch.kafka.metadata import trusted, unpack
 from hunch.kafka.reader import Reader
 from hunch.stages.join import JoinStage
 from hunch.telemetry import Tracer
@@ -157,7 +157,7 @@ class Pair:
     def committed(self):
         """The committed offset of `deferrals` and the numbers beside it; None for foreign ones."""
         found = self.log.group(GROUP).offsets.get(DEFERRALS)
-        numbers = None if found is None else unpack(found.metadata)
+        numbers = None if found is None else unpack(trusted(found.metadata, found.offset))
         return None if found is None or numbers is None else (found.offset, numbers)
 
     def answered_in_time(self):

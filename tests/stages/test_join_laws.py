@@ -18,13 +18,14 @@ KINDS = st.sampled_from(["answer", "answer", "error", "shed"])
 FORGER = 7
 COUNTS = st.sampled_from([0, 0, 1, 3, 6])
 FOREIGN = {
+    "its own": "",
     "none": "",
     "words": "somebody else's words",
-    "no numbers": pack(FORGER, {}),
-    "beyond the end": pack(FORGER, {"rd": 10**6, "rs": 0, "slow": 0, "mark": 0}),
-    "a mark beyond the end": pack(FORGER, {"rd": 0, "rs": 0, "slow": 0, "mark": 10**6}),
+    "no numbers": pack(FORGER, 0, {}),
+    "beyond the end": pack(FORGER, 0, {"rd": 10**6, "rs": 0, "slow": 0, "mark": 0}),
+    "a mark beyond the end": pack(FORGER, 0, {"rd": 0, "rs": 0, "slow": 0, "mark": 10**6}),
 }
-"""Metadata that is not the joiner's own, or cannot be true."""
+"""Metadata that is not the joiner's own, or cannot be true; or its own beside another offset."""
 
 
 class ExactlyOnce(RuleBasedStateMachine):
@@ -161,7 +162,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.pair.log.group(GROUP).offsets.clear()
         else:
             end = self.pair.log.partition(DEFERRALS).end
-            self.pair.commit_foreign(min(offset, end), FOREIGN[text])
+            own = self.pair.log.group(GROUP).offsets.get(DEFERRALS)
+            beside = own.metadata if text == "its own" and own is not None else FOREIGN[text]
+            self.pair.commit_foreign(min(offset, end), beside)
 
     # -- what holds
 

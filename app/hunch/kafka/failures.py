@@ -110,7 +110,16 @@ FAILURES = (
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """The row of an error; None where there is none."""
+    """The row of an error; None where there is none.
+
+    aiokafka wraps what a coordinator refuses in a bare `KafkaError`: then its cause counts.
+    """
+    if type(error) is kafka.KafkaError and error.__cause__ is not None:
+        return failure_of(error.__cause__) or _row_of(error)
+    return _row_of(error)
+
+
+def _row_of(error: BaseException) -> Failure | None:
     return next((row for row in FAILURES if isinstance(error, row.errors)), None)
 
 

@@ -27,6 +27,7 @@ from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
 from hunch.kafka.member import Member
+from hunch.kafka.metadata import trusted
 from hunch.kafka.reader import Reader
 from hunch.telemetry import Metrics, Told, Tracer, log_event
 from hunch.telemetry.names import GaugeName
@@ -324,7 +325,7 @@ class Lane(ABC):
         first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, OffsetAndMetadata]:
-        harbour, checked, lost = self.harbour, {}, 0
+        harbour, checked = self.harbour, {}
         for tp, found in committed.items():
             if found.offset > ends[tp]:
                 msg = (
@@ -334,12 +335,18 @@ class Lane(ABC):
                 )
                 raise ConfigError(msg)
             if 0 <= found.offset < first[tp]:
-                lost += first[tp] - found.offset
+                harbour.metrics.count("lost_records", first[tp] - found.offset, stage=self.stage)
+                log_event(
+                    "lost_records",
+                    stage=self.stage,
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    from_offset=found.offset,
+                    to_offset=first[tp],
+                    count=first[tp] - found.offset,
+                )
             offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
-            checked[tp] = OffsetAndMetadata(offset, found.metadata)
-        if lost:
-            harbour.metrics.count("lost_records", lost, stage=self.stage)
-            log_event("lost_records", stage=self.stage, partition=self.partition, count=lost)
+            checked[tp] = OffsetAndMetadata(offset, trusted(found.metadata, found.offset))
         return checked
 
     async def _deliver_all(self) -> None:

@@ -212,7 +212,7 @@ class FastLane(Lane):
         # Outputs that were read back lie below the ends: until they are passed, so do the marks.
         marks = self._ends if position >= self._inherited_to else self._inherited
         numbers = {"decisions": marks[self._decisions], "deferrals": marks[self._deferrals]}
-        return {self._input: OffsetAndMetadata(position, pack(self.owner_mark, numbers))}
+        return {self._input: OffsetAndMetadata(position, pack(self.owner_mark, position, numbers))}
 
 
 def _failed(sentence: str) -> Prediction:

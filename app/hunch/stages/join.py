@@ -328,7 +328,7 @@ class JoinLane(Lane):
             "slow": positions.first_early,
             "mark": positions.decisions_mark,
         }
-        text = pack(self.owner_mark, numbers)
+        text = pack(self.owner_mark, positions.lowest_undecided, numbers)
         return {
             self._deferrals: OffsetAndMetadata(positions.lowest_undecided, text),
             self._results: OffsetAndMetadata(positions.first_early, ""),

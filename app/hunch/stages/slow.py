@@ -325,7 +325,13 @@ class SlowLane(Lane):
             self._stamps.popleft()
         if committable > self._committed:
             self._committed = committable
-            self.note({self._input: OffsetAndMetadata(committable, pack(self.owner_mark, {}))})
+            self.note(
+                {
+                    self._input: OffsetAndMetadata(
+                        committable, pack(self.owner_mark, committable, {})
+                    )
+                }
+            )
 
     def _withdraw(self) -> None:
         self._slow.queue.remove(lambda work: work.lane is self)
