@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hunch.cli.lines import as_json, as_text
+from hunch.cli.lines import as_json, as_text, printable
 from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
 from hunch.kafka.codec import (
     DeadLetter,
@@ -148,3 +148,14 @@ def test_bytes_that_are_no_text_are_base64():
 
     assert ("/w==", "/g==") == (line["key_base64"], line["value_base64"])
     assert {"h": "base64:/Q=="} == line["headers"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x1b]0;title\x07", "x\n└── decision    forged", "\x9b31m", "\r"]
+)
+def test_nothing_in_a_record_steers_the_terminal(text):
+    """Escape sequences and new lines are shown, not obeyed; what is printable stays."""
+    shown = printable({"id": text, "label": ["é 東", {"τ": text}], "n": 1})
+
+    assert shown["id"].isprintable()
+    assert {"label": ["é 東", {"τ": shown["id"]}], "n": 1} == {k: shown[k] for k in ("label", "n")}

@@ -5,6 +5,7 @@ settings, arguments and models, 3 for the broker, 130 for Ctrl-C, 1 for everythi
 """
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -71,6 +72,9 @@ def main() -> None:
 
 
 def _code() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from hunch.cli.inspect_account import UNSEEN, Account, at_ms, duration
-from hunch.cli.lines import COLOURS
+from hunch.cli.lines import COLOURS, printable
 
 HOPS = (
     ("deferrals", "deferral", None),
@@ -28,6 +29,7 @@ def show_tree(account: Account) -> None:
 
 def tree_of(account: Account) -> Tree:
     """Message, deferral, slow result, decision and what else there is, in this order."""
+    account = printable(account)
     root = Text(account["origin"], style="bold")
     if account["id"] is not None:
         root.append(f"  id {account['id']}", style="not bold")
@@ -41,7 +43,10 @@ def tree_of(account: Account) -> Tree:
         branch = tree.add(_head("message", _moment(message["timestamp"])))
         branch.add(Text(_message(message)))
         if "payload" in message or "payload_base64" in message:
-            branch.add(Text(str(message.get("payload", message.get("payload_base64")))))
+            payload = message.get("payload", message.get("payload_base64"))
+            branch.add(
+                Text(payload if isinstance(payload, str) else orjson.dumps(payload).decode())
+            )
     for key, name, missing_key in HOPS:
         for hop in account[key]:
             _add_hop(tree, name, hop, LINES[key](hop))
@@ -49,8 +54,8 @@ def tree_of(account: Account) -> Tree:
             tree.add(_head(name, missing[missing_key]))
     if UNSEEN in missing.get("decision", ""):
         branch = tree.add(_head("searched", "these offsets"))
-        for part in account["searched"]:
-            branch.add(Text(_searched(part)))
+        for line in dict.fromkeys(_searched(part) for part in account["searched"]):
+            branch.add(Text(line))
     for note in account["notes"]:
         tree.add(Text(note, style="yellow"))
     return tree

@@ -13,6 +13,17 @@ COLOURS = {"fast": "green", "slow": "blue", "fallback": "yellow", "error": "red"
 SHORT = 160
 
 
+def printable(value: Any) -> Any:
+    """The same, without characters that would steer a terminal: anybody may write them."""
+    if isinstance(value, str):
+        return "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode() for one in value
+        )
+    if isinstance(value, dict):
+        return {printable(key): printable(one) for key, one in value.items()}
+    return [printable(one) for one in value] if isinstance(value, list) else value
+
+
 def as_json(record: Record) -> bytes:
     """One JSON object: where the record stands, when, its key, headers and value.
 
@@ -85,7 +96,7 @@ def _result(value: dict[str, Any], head: dict[str, Any]) -> str:
 
 def _dead_letter(headers: dict[str, bytes]) -> str:
     stage, reason, message, origin = (
-        headers.get(name, b"?").decode(errors="replace")
+        printable(headers.get(name, b"?").decode(errors="replace"))
         for name in ("hunch-stage", "hunch-reason", "hunch-message", "hunch-origin")
     )
     return f"{typer.style(reason, fg='red')} in {stage}: {message} {_names({'origin': origin})}"
@@ -107,13 +118,13 @@ def _object(text: bytes | None) -> dict[str, Any]:
         value = orjson.loads(text or b"")
     except orjson.JSONDecodeError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return printable(value) if isinstance(value, dict) else {}
 
 
 def _short(text: bytes | None) -> str:
     if text is None:
         return "(no value)"
-    line = " ".join(text[: SHORT * 4].decode(errors="replace").split())
+    line = printable(" ".join(text[: SHORT * 4].decode(errors="replace").split()))
     return line if len(line) <= SHORT else line[:SHORT] + "…"
 
 

@@ -32,7 +32,9 @@ class Origin(NamedTuple):
     def parse(cls, text: str) -> "Origin | None":
         """The origin that a text spells, or None; a topic's own name may contain hyphens."""
         topic, *numbers = text.rsplit("-", 2)
-        partition, offset = (integer(number.encode()) for number in [*numbers, "", ""][:2])
+        partition, offset = (
+            integer(number.encode(errors="replace")) for number in [*numbers, "", ""][:2]
+        )
         if not topic or partition is None or offset is None:
             return None
         return cls(topic, partition, offset)
