@@ -118,13 +118,14 @@ def _object(text: bytes | None) -> dict[str, Any]:
         value = orjson.loads(text or b"")
     except orjson.JSONDecodeError:
         return {}
-    return printable(value) if isinstance(value, dict) else {}
+    shown: dict[str, Any] = printable(value) if isinstance(value, dict) else {}
+    return shown
 
 
 def _short(text: bytes | None) -> str:
     if text is None:
         return "(no value)"
-    line = printable(" ".join(text[: SHORT * 4].decode(errors="replace").split()))
+    line: str = printable(" ".join(text[: SHORT * 4].decode(errors="replace").split()))
     return line if len(line) <= SHORT else line[:SHORT] + "…"
 
 
