@@ -75,6 +75,14 @@ class KafkaBroker:
             raise AssertionError(msg)
         self.bootstrap = line.split()[1]
 
+    def freeze(self) -> None:
+        """SIGSTOP: it answers nobody, and its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Ends the broker cleanly and waits for its end."""
         self._end(signal.SIGTERM)
