@@ -39,6 +39,11 @@ class KafkaBroker:
         return self._process.pid
 
     @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self._folder / "data"
+
+    @property
     def is_running(self) -> bool:
         """Whether the process lives (a stopped one by SIGSTOP does)."""
         return self._process is not None and self._process.poll() is None
@@ -52,7 +57,7 @@ class KafkaBroker:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         errors = self._folder / "stderr.log"
-        options = [*self._options, "--data", str(self._folder / "data"), "--until-stdin-closes"]
+        options = [*self._options, "--data", str(self.data), "--until-stdin-closes"]
         if self.bootstrap:
             options += ["--port", self.bootstrap.rpartition(":")[2]]
         with errors.open("w") as stderr:

@@ -75,7 +75,7 @@ def _run_all(plans: list[Plan], console: Console) -> list[Outcome]:
     try:
         broker.start()
         with report.Screen(console) as screen:
-            outcomes = [run(plan, broker, folder / "data", screen) for plan in plans]
+            outcomes = [run(plan, broker, screen) for plan in plans]
     except Missing as missing:
         console.print(str(missing))
         sys.exit(1)

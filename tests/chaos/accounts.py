@@ -1,12 +1,11 @@
 """What the stages' own logs and the broker's files tell of a run.
 
-Counted are takeovers, lanes lost by cause, and fences; nothing here decides whether a run passes but
-for what a stage must never say.
+Counted are takeovers, lanes lost by cause, and fences; nothing here decides whether a run passes,
+but for what a stage must never say.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.chaos.crew import Crew, stage_of
 from tests.kafka.processes import Event
@@ -15,16 +14,33 @@ BUG = "InvariantBroken"
 FENCED = ("fenced", "ProducerFenced", "InvalidProducerEpoch")
 
 
+class Takeover(NamedTuple):
+    """A lane that was opened."""
+
+    stage: str
+    partition: int
+    at_s: float
+
+
+def takeovers(crew: Crew) -> list[Takeover]:
+    """Every takeover, with its time in epoch s."""
+    return [
+        Takeover(stage_of(slot), event["partition"], event["ts"] / 1000)
+        for slot, event in crew.events()
+        if event["event"] == "lane_opened"
+    ]
+
+
 def account(crew: Crew) -> dict[str, Any]:
     """Counts from everything that the stages have logged."""
-    takeovers: Counter[str] = Counter()
+    opened: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     in_transaction, fences = 0, 0
     others: Counter[str] = Counter()
     for slot, event in crew.events():
         name = event["event"]
         if name == "lane_opened":
-            takeovers[stage_of(slot)] += 1
+            opened[stage_of(slot)] += 1
         elif name == "lane_lost":
             cause = _cause(event)
             lost[f"{stage_of(slot)} {cause}"] += 1
@@ -34,7 +50,7 @@ def account(crew: Crew) -> dict[str, Any]:
             others[name] += 1
     codes = Counter(str(ended.code) for ended in crew.ended if not ended.was_asked)
     return {
-        "takeovers": dict(takeovers),
+        "takeovers": dict(opened),
         "lanes_lost": dict(sorted(lost.items())),
         "lanes_lost_in_transaction": in_transaction,
         "fences": fences,
@@ -64,11 +80,6 @@ def bugs(crew: Crew) -> list[str]:
     ]
     hung = [f"{slot} did not end after SIGTERM" for slot in crew.hung]
     return said + hung
-
-
-def first_line_of_each(sentences: Iterable[str], most: int) -> list[str]:
-    """Some of many sentences, each once."""
-    return list(dict.fromkeys(sentences))[:most]
 
 
 def _is_bug(event: Event) -> bool:

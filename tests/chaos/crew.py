@@ -1,7 +1,7 @@
 """The stage processes: two of each stage in slots, hit and started again.
 
-A slot is a place for a process, as `join-0`; who sits in it changes. Nothing here waits for long: an
-end that was asked for is noticed by `tend`, which also starts again what is due.
+A slot is a place for a process, as `join-0`; who sits in it changes. Nothing here waits for long:
+an end that was asked for is noticed by `tend`, which also starts again what is due.
 """
 
 import os
@@ -109,7 +109,7 @@ class Crew:
         return slot
 
     def kill(self, slot: str, back_in_s: float | None) -> None:
-        """kill -9; back after so long, or never."""
+        """Kill -9; back after so long, or never."""
         self._places[slot].process.kill()
         self._vacate(slot, back_in_s, was_asked=True)
 

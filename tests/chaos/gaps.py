@@ -7,12 +7,14 @@ to the fault that they stand beside.
 """
 
 import bisect
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.chaos.accounts import Takeover
 from tests.chaos.havoc import Deed
-from tests.chaos.schedule import calm_s
+from tests.chaos.schedule import Kind, calm_s
 from tests.chaos.witness import Decision
 
 BEFORE_S = 0.5
@@ -38,12 +40,16 @@ COLUMNS = ("fast_hit", "fast_others", "joined_hit", "joined_others")
 def gaps(
     seen: Sequence[Decision],
     deeds: Sequence[Deed],
+    takeovers: Sequence[Takeover],
     *,
     partitions: int,
     session_s: float,
     ended_s: float,
 ) -> dict[str, Gaps]:
-    """By kind and stage, as `kill join`; `ended_s` is when the load ended."""
+    """By kind and stage, as `kill join`; `ended_s` is when the load ended.
+
+    A process that joins hits the partitions that are taken over while it comes and goes.
+    """
     arrivals: dict[int, list[float]] = defaultdict(list)
     for decision in seen:
         arrivals[decision.partition].append(decision.arrived_ms / 1000)
@@ -52,14 +58,23 @@ def gaps(
     found: dict[str, Gaps] = defaultdict(Gaps)
     for deed in deeds:
         until_s = min(deed.ended_s + calm_s(deed.kind, session_s), ended_s)
+        hit = _moved(deed, until_s, takeovers) if deed.kind is Kind.EXTRA else deed.hit
         of_kind = found[f"{deed.kind} {deed.stage}".removesuffix(" broker")]
         for partition in range(partitions):
-            is_hit = deed.hit is None or partition in deed.hit
+            is_hit = hit is None or partition in hit
             fast = _longest(arrivals[partition], deed.began_s - BEFORE_S, until_s)
             joined = _longest(arrivals[partitions + partition], deed.began_s - BEFORE_S, until_s)
             (of_kind.fast_hit if is_hit else of_kind.fast_others).append(fast)
             (of_kind.joined_hit if is_hit else of_kind.joined_others).append(joined)
     return dict(found)
+
+
+def _moved(deed: Deed, until_s: float, takeovers: Sequence[Takeover]) -> set[int]:
+    return {
+        taken.partition
+        for taken in takeovers
+        if taken.stage == deed.stage and deed.began_s <= taken.at_s <= until_s
+    }
 
 
 def _longest(times: Sequence[float], start_s: float, end_s: float) -> float:
@@ -71,7 +86,7 @@ def _longest(times: Sequence[float], start_s: float, end_s: float) -> float:
         return end_s - start_s
     if last >= len(times):
         inside.append(end_s)
-    return max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=0.0)
+    return max((b - a for a, b in itertools.pairwise(inside)), default=0.0)
 
 
 def _summed_up(values: Sequence[float]) -> dict[str, float] | None:

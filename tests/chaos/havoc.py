@@ -10,10 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 from tests.brokers import KafkaBroker
 from tests.chaos.crew import Crew
 from tests.chaos.schedule import BROKER, Fault, Kind
@@ -88,7 +94,7 @@ class Havoc:
         elif fault.kind is Kind.EXTRA:
             slot = self._crew.extra(fault.stage)
             deed = self._note(fault, slot, None, fault.lasts_s)
-            self._later(fault.lasts_s, slot, lambda: self._leave(slot, deed))
+            self._later(fault.lasts_s, slot, partial(self._leave, slot, deed))
         else:
             self._hit_process(fault)
 
@@ -126,7 +132,7 @@ class Havoc:
             self._crew.stop(slot, back_in_s)
         else:
             self._crew.freeze(slot)
-            self._later(fault.lasts_s, slot, lambda: self._thaw(slot, deed))
+            self._later(fault.lasts_s, slot, partial(self._thaw, slot, deed))
 
     def _stall(self, fault: Fault) -> None:
         live = self._crew.live("slow")
@@ -136,7 +142,7 @@ class Havoc:
                 self._crew.kill(slot, fault.lasts_s)
             else:
                 self._crew.freeze(slot)
-                self._later(fault.lasts_s, slot, lambda slot=slot: self._thaw(slot, deed))
+                self._later(fault.lasts_s, slot, partial(self._thaw, slot, deed))
 
     def _thaw(self, slot: str, deed: Deed) -> None:
         deed.ended_s = time.time()
@@ -181,7 +187,8 @@ class Havoc:
 
     def _limit(self) -> str:
         resource = ConfigResource(ConfigResource.Type.TOPIC, self._decisions)
-        (found,) = self._admin().describe_configs([resource]).values()
+        admin = self._admin()
+        (found,) = admin.describe_configs([resource]).values()
         limit: str = found.result(10.0)["max.message.bytes"].value
         return limit
 
@@ -203,18 +210,14 @@ class Havoc:
         return deed
 
     def _later(self, seconds: float, slot: str, action: Callable[[], None]) -> None:
-        heapq.heappush(
-            self._undos, Undo(time.time() + seconds, next(self._numbers), slot, action)
-        )
+        heapq.heappush(self._undos, Undo(time.time() + seconds, next(self._numbers), slot, action))
 
 
 def set_topic(admin: AdminClient, topic: str, key: str, value: str) -> None:
     """Sets one configuration of a topic; tries again while the broker is coming up."""
     entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
     for left in reversed(range(ADMIN_TRIES)):
-        resource = ConfigResource(
-            ConfigResource.Type.TOPIC, topic, incremental_configs=[entry]
-        )
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
         (altered,) = admin.incremental_alter_configs([resource]).values()
         try:
             altered.result(10.0)

@@ -11,13 +11,21 @@ from tests.chaos.oracle import Oracle
 
 TICK_S = 0.005
 FLUSH_S = 90.0
+HURRY_MS = 1_000
 
 
 class Load:
     """Sends messages 0, 1, 2, … round robin over the partitions, from a thread of its own."""
 
     def __init__(
-        self, bootstrap: str, topic: str, oracle: Oracle, *, rate: float, partitions: int
+        self,
+        bootstrap: str,
+        topic: str,
+        oracle: Oracle,
+        *,
+        rate: float,
+        partitions: int,
+        hurried: float,
     ) -> None:
         self.sent = 0
         self.refused = 0
@@ -36,6 +44,7 @@ class Load:
         self._oracle = oracle
         self._rate = rate
         self._partitions = partitions
+        self._hurried = int(hurried * 100)
         self._is_stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
@@ -59,11 +68,17 @@ class Load:
                     self._oracle.message(self.sent),
                     key=b"key-%d" % self.sent,
                     partition=self.sent % self._partitions,
+                    headers=self._headers(),
                     on_delivery=self._note,
                 )
                 self.sent += 1
             self._producer.poll(TICK_S)
         self.refused += self._producer.flush(FLUSH_S)
+
+    def _headers(self) -> list[tuple[str, str | bytes | None]]:
+        if self.sent // self._partitions * 37 % 100 >= self._hurried:
+            return []
+        return [("hunch-deadline-ms", b"%d" % (time.time() * 1000 + HURRY_MS))]
 
     def _note(self, error: KafkaError | None, _: Message) -> None:
         self.refused += error is not None

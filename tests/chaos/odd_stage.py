@@ -2,8 +2,8 @@
 
 What is odd stands in the environment variable `CHAOS_ODDITIES`, as JSON:
 
-    notice_ms   how long after a rebalance this process hears of its outcome: until then its lanes of
-                partitions that are somebody else's by now go on, and only the fence holds them off
+    notice_ms   how late after a rebalance this process hears that it has lost a partition: until
+                then that lane goes on, although it has a successor, and only the fence holds it off
     seed        of the slow model's delays and failures; 0 lets it be as fast as it is
 """
 
@@ -39,11 +39,12 @@ def _oddities() -> dict[str, Any]:
 
 
 class LateMember(Member):
-    """Hears late of what it owns."""
+    """Hears late of what it has lost."""
 
     async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        """Goes on for a while as if nothing had changed."""
-        await asyncio.sleep(_oddities().get("notice_ms", 0) / 1000)
+        """Where a partition is somebody else's by now, goes on for a while as if nothing were."""
+        if set(self.terms) - {partition.partition for partition in assigned}:
+            await asyncio.sleep(_oddities().get("notice_ms", 0) / 1000)
         await super().on_partitions_assigned(assigned)
 
 
@@ -68,6 +69,5 @@ class SlowPredictor(OnnxPredictor):
 
 def main() -> None:
     """Runs `hunch` with what is odd in place."""
-    assembly.Member = LateMember  # type: ignore[misc]
-    assembly.OnnxPredictor = SlowPredictor  # type: ignore[misc]
+    vars(assembly).update(Member=LateMember, OnnxPredictor=SlowPredictor)
     hunch()

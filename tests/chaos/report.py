@@ -3,13 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-
 from tests.chaos.run import Outcome, Progress, Run
 
 LINES_SHOWN = 8
@@ -25,7 +24,7 @@ class Screen(Progress):
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._shown_s = 0.0
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self

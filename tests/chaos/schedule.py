@@ -19,6 +19,8 @@ class Kind(StrEnum):
     """kill -9 of a process, which is back after up to 2 s."""
     FREEZE = "freeze"
     """SIGSTOP past the session time-out, then SIGCONT: a zombie that knows of nothing."""
+    STUTTER = "stutter"
+    """SIGSTOP for about the transaction time-out: still the owner, and perhaps fenced."""
     STOP = "stop"
     """SIGTERM, and back."""
     EXTRA = "extra"
@@ -39,6 +41,7 @@ BROKER = frozenset({Kind.BROKER_RESTART, Kind.BROKER_KILL, Kind.BROKER_PAUSE})
 EVERYTHING: Mapping[Kind, int] = {
     Kind.KILL: 12,
     Kind.FREEZE: 3,
+    Kind.STUTTER: 1,
     Kind.STOP: 3,
     Kind.EXTRA: 2,
     Kind.STALL: 1,
@@ -59,6 +62,8 @@ class Mix:
         mean_pause_s: between the end of a fault's beginning and the next; exponential.
         least_pause_s: added to each pause: with it, faults come one at a time.
         notice_ms: how late a process notices what a rebalance has changed.
+        hurried: the share of messages that ask for a deadline of their own, 1 s after they are
+            sent: with a long Δ, old deferrals wait among young ones that are decided.
         settings: of Hunch.
     """
 
@@ -68,14 +73,34 @@ class Mix:
     mean_pause_s: float = 2.5
     least_pause_s: float = 0.0
     notice_ms: int = 0
+    hurried: float = 0.0
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
 PLANNED = {Kind.EXTRA: 2, Kind.STOP: 1}
+OVERLOADED = {"max_batch_size": 4}
+"""The slow stage cannot answer everything: what has time waits, and old deferrals stay pending."""
 MIXES = {
     mix.name: mix
     for mix in (
-        Mix(name="dense", weights=EVERYTHING),
+        Mix(
+            name="short",
+            weights={
+                Kind.KILL: 3,
+                Kind.FREEZE: 2,
+                Kind.STUTTER: 1,
+                Kind.STOP: 1,
+                Kind.EXTRA: 2,
+                Kind.REFUSAL: 1,
+                Kind.BROKER_KILL: 1,
+            },
+            stages=("fast", "join"),
+            mean_pause_s=1.5,
+            notice_ms=300,
+            hurried=0.7,
+            settings={"delta_ms": 5_000, **OVERLOADED},
+        ),
+        Mix(name="dense", weights=EVERYTHING, hurried=0.2),
         Mix(
             name="sparse",
             weights=dict.fromkeys(Kind, 1),
@@ -93,7 +118,8 @@ MIXES = {
             weights=PLANNED,
             stages=("join",),
             mean_pause_s=2.0,
-            settings={"delta_ms": 8_000},
+            hurried=0.5,
+            settings={"delta_ms": 8_000, **OVERLOADED},
         ),
         Mix(
             name="long-transactions",
@@ -151,6 +177,7 @@ def _lasts_s(kind: Kind, session_s: float) -> tuple[float, float]:
     return {
         Kind.KILL: (0.0, 2.0),
         Kind.FREEZE: (1.3 * session_s, 2.4 * session_s),
+        Kind.STUTTER: (0.7 * session_s, 1.0 * session_s),
         Kind.STOP: (0.0, 1.0),
         Kind.EXTRA: (3.0 + 0.3 * session_s, 4.0 + session_s),
         Kind.STALL: (4.0 + 0.5 * session_s, 6.0 + session_s),
@@ -172,6 +199,7 @@ def calm_s(kind: Kind, session_s: float) -> float:
     return {
         Kind.KILL: session_s + takeover_s,
         Kind.FREEZE: session_s + takeover_s,
+        Kind.STUTTER: session_s + takeover_s,
         Kind.STOP: takeover_s,
         Kind.EXTRA: takeover_s,
         Kind.STALL: 0.0,

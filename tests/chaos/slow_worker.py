@@ -1,9 +1,9 @@
-"""A slow worker of the harness's own: the public contract of `deferrals` and `slow-results`, abused.
+"""A slow worker of the harness's own, which strains the contract of `deferrals` and `slow-results`.
 
-It answers beside the real slow stage, so that many deferrals have two answers. By chance, drawn from
-the seed and the deferral: at once (often before the joiner may read the deferral), out of order, near
-the deadline, after it, twice, an error, a shed, or not at all. The confidence of its answers tells
-for which deferral they were computed: an answer that decides another one cannot hide.
+It answers beside the real slow stage, so that many deferrals have two answers. By chance, drawn
+from the seed and the deferral: at once (often before the joiner may read the deferral), out of
+order, near the deadline, after it, twice, an error, a shed, or not at all. The confidence of its
+answers tells for which deferral they were computed: one that decides another cannot hide.
 """
 
 import heapq

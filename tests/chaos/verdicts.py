@@ -2,8 +2,8 @@
 
     lost            a message that nobody decided, also not when a fresh consumer reads again
     duplicate       a message that was decided twice
-    contradiction   a decision that the models, τ and the deferrals could not have made; two
-                    decisions of one message that do not agree
+    contradiction   a decision that the models, τ and the deferrals could not have made; where
+                    nothing may be repeated, two decisions of one message that do not agree
     thin air        a decision on a message that nobody sent
     late            a fallback at its deadline that came later than the faults in force allow, or
                     too early
@@ -32,13 +32,18 @@ EARLY_MS = 2.0
 
 @dataclass(slots=True)
 class Verdicts:
-    """What was found, each with its evidence in a sentence."""
+    """What was found, each with its evidence in a sentence.
+
+    Attributes:
+        first_ms: when the first decision that is wrong arrived, in epoch ms.
+    """
 
     lost: list[str] = field(default_factory=list)
     duplicate: list[str] = field(default_factory=list)
     contradiction: list[str] = field(default_factory=list)
     thin_air: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+    first_ms: float | None = None
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -49,6 +54,11 @@ class Verdicts:
             "out of thin air": len(self.thin_air),
             "late": len(self.late),
         }
+
+    def note(self, found: list[str], decision: Decision, sentence: str = "") -> None:
+        """Adds what is wrong with a decision to one of the lists."""
+        found.append(f"{sentence}: {_told(decision)}" if sentence else _told(decision))
+        self.first_ms = min(self.first_ms or decision.arrived_ms, decision.arrived_ms)
 
 
 class Interval(NamedTuple):
@@ -65,6 +75,7 @@ def judge(
     *,
     partitions: int,
     unrest: Sequence[Interval],
+    may_repeat: bool = False,
 ) -> Verdicts:
     """All that is wrong with what was seen."""
     verdicts = Verdicts()
@@ -74,32 +85,37 @@ def judge(
     verdicts.lost = [origin for origin in truth.messages if origin not in by_origin]
     for origin, decisions in by_origin.items():
         if origin not in truth.messages:
-            verdicts.thin_air.append(_told(decisions[0]))
+            verdicts.note(verdicts.thin_air, decisions[0])
             continue
         if len(decisions) > 1:
-            both = "; ".join(map(_told, decisions))
-            verdicts.duplicate.append(both)
-            if len({(decision.path, decision.label) for decision in decisions}) > 1:
-                verdicts.contradiction.append(f"they do not agree: {both}")
+            first = _told(decisions[0])
+            verdicts.note(verdicts.duplicate, decisions[1], f"after {first}")
+            answers = {(decision.path, decision.label) for decision in decisions}
+            if len(answers) > 1 and not may_repeat:
+                verdicts.note(verdicts.contradiction, decisions[1], f"disagrees with {first}")
         for decision in decisions:
             number = truth.messages[origin]
             what = _contradiction(decision, number, truth, oracle, partitions)
             if what is not None:
-                verdicts.contradiction.append(f"{what}: {_told(decision)}")
+                verdicts.note(verdicts.contradiction, decision, what)
             late = _late(decision, unrest)
             if late is not None:
-                verdicts.late.append(f"{late}: {_told(decision)}")
+                verdicts.note(verdicts.late, decision, late)
     return verdicts
 
 
-def unrest(deeds: Iterable[Deed], session_s: float) -> list[Interval]:
-    """When faults were in force, or what they left behind; intervals that overlap are one."""
-    found: list[Interval] = []
-    spans = [
+def restless_spans(deeds: Iterable[Deed], session_s: float) -> list[Interval]:
+    """When faults were in force, or their effects; those of the slow stage delay nothing."""
+    return [
         Interval(deed.began_s * 1000, (deed.ended_s + calm_s(deed.kind, session_s)) * 1000)
         for deed in deeds
         if deed.stage != "slow"
     ]
+
+
+def merged(spans: Iterable[Interval]) -> list[Interval]:
+    """Intervals in order; those that overlap become one."""
+    found: list[Interval] = []
     for span in sorted(spans):
         if found and span.start_ms <= found[-1].end_ms:
             found[-1] = Interval(found[-1].start_ms, max(found[-1].end_ms, span.end_ms))
