@@ -1,11 +1,13 @@
 """What the benches run against: a broker, stages as processes, and what these have computed."""
 
-import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,11 +37,19 @@ def broker(bootstrap: str | None) -> Iterator[str]:
             process.terminate()
 
 
+@dataclass
+class Running:
+    """A stage as a process; its counters, as it told them in the end."""
+
+    pid: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+
 @contextlib.contextmanager
 def stage(
     name: str, settings: Mapping[str, object], environment: Mapping[str, str] | None = None
-) -> Iterator[int]:
-    """One stage as a process, ready on entry; its process id."""
+) -> Iterator[Running]:
+    """One stage as a process, ready on entry."""
     arguments = [f"--set={key}={value}" for key, value in settings.items()]
     with subprocess.Popen(
         [*HUNCH, "run", name, *arguments],
@@ -50,13 +60,18 @@ def stage(
         assert process.stderr is not None
         if not any('"event":"ready"' in line for line in process.stderr):
             sys.exit(f"The {name} stage did not start.")
-        drain = asyncio.get_running_loop().run_in_executor(None, process.stderr.read)
+        said: list[str] = []
+        reading = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+        reading.start()
+        running = Running(process.pid)
         try:
-            yield process.pid
+            yield running
         finally:
             process.terminate()
             process.wait(20)
-            del drain
+            reading.join()
+            ended = [line for line in said if '"event":"stopped"' in line]
+            running.counts = json.loads(ended[-1])["counts"] if ended else {}
 
 
 def cpu_s(pid: int) -> float:

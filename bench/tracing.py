@@ -60,18 +60,25 @@ async def drain(
     until_s = time.monotonic() + LIMIT_S
     began_s = began_cpu_s = 0.0
     first = decided = 0
-    with stage("fast", given, environment) as pid:
+    with stage("fast", given, environment) as running:
         while decided < count:
             decided = sum((await consumer.end_offsets(tps)).values())
             if decided and not began_s:
-                began_s, began_cpu_s, first = time.monotonic(), cpu_s(pid), decided
+                began_s, first = time.monotonic(), decided
+                began_cpu_s = cpu_s(running.pid)
             if time.monotonic() > until_s:
                 sys.exit(f"{decided} of {count} were decided in {LIMIT_S:.0f} s.")
             await asyncio.sleep(LOOK_S)
-        took_s, took_cpu_s = time.monotonic() - began_s, cpu_s(pid) - began_cpu_s
+        took_s, took_cpu_s = time.monotonic() - began_s, cpu_s(running.pid) - began_cpu_s
     await consumer.stop()
     n = count - first
-    return {"per_s": n / took_s, "cpu_us": 1e6 * took_cpu_s / n}
+    dropped = sum(n for name, n in running.counts.items() if name.startswith("spans_dropped"))
+    return {
+        "per_s": n / took_s,
+        "cpu_us": 1e6 * took_cpu_s / n,
+        "spans_exported": running.counts.get("spans_exported", 0),
+        "spans_dropped": dropped,
+    }
 
 
 async def measure(
@@ -120,7 +127,9 @@ def main() -> None:
             "dead": stack.enter_context(nobody()),
         }
         found = asyncio.run(measure(bootstrap, asked.count, asked.rounds, collectors))
-    table = Table("tracing", "decisions/s, median (min to max)", "of off", "CPU µs a message")
+    table = Table(
+        "tracing", "decisions/s, median (min to max)", "of off", "CPU µs a message", "spans"
+    )
     base = statistics.median(run["per_s"] for run in found["off"])
     for name, runs in found.items():
         rates, costs = [run["per_s"] for run in runs], [run["cpu_us"] for run in runs]
@@ -130,6 +139,7 @@ def main() -> None:
             f"{middle:,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
             f"{middle / base:.3f}",
             f"{statistics.median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})",
+            f"{runs[-1]['spans_exported']:,.0f}, {runs[-1]['spans_dropped']:,.0f} dropped",
         )
     Console(stderr=True).print(table)
     machine: dict[str, Any] = {

@@ -23,6 +23,23 @@ class Missing(Exception):  # noqa: N818 - it is an expected answer, not an error
     """What these tests need is not on this machine; the text says how to get it."""
 
 
+def kafka_tool(name: str, *arguments: str) -> str:
+    """What one of Kafka's own tools says, run from the jars that kafka.sh has fetched."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hunch"
+    pom = (KAFKA_SH.parent / "pom.xml").read_text("utf-8")
+    jars = cache / f"kafka-{pom.partition('<kafka.version>')[2].partition('<')[0]}"
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
+    done = subprocess.run(
+        [java, "-Xmx128m", "-cp", f"{jars}/*", name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
 class KafkaBroker:
     """A real broker in a process of its own; its address and data outlive stop and kill."""
 

@@ -104,7 +104,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(empty_folder, monkeypatc
         ("delta_ms", "soon", "it should be a valid integer"),
         ("partitions", 0, "it should be greater than or equal to 1"),
         ("deadline_from", "now", "it should be 'deferral' or 'ingest'"),
-        ("delivery", "exactly-once", "it is not available yet, give at-least-once"),
+        ("delivery", "at-most-once", "it should be 'exactly-once' or 'at-least-once'"),
         ("policy_file", "p.json", "there is no calibration in this version yet"),
         ("bootstrap", "kafka", "give host:port"),
         ("bootstrap", "kafka:99999", "give host:port"),
@@ -143,6 +143,14 @@ def test_a_bad_value_is_one_sentence_with_key_source_and_what_is_allowed(key, va
             {"heartbeat_interval_ms": 2000},
             "heartbeat_interval_ms = 2000 is not below a third of "  # noqa: ISC004  one sentence
             "session_timeout_ms = 6000: lower it.",
+        ),
+        (
+            {"bootstrap": "embedded", "delivery": "exactly-once"},
+            "the embedded broker has no transactions: set at-least-once.",
+        ),
+        (
+            {"transaction_timeout_ms": 6000},
+            "transaction_timeout_ms = 6000 is not below session_timeout_ms = 6000: lower it.",
         ),
         (
             {"topics": {"messages": "decisions"}},
@@ -270,3 +278,20 @@ def test_every_logical_topic_has_a_name():
     names = {Settings(topic_prefix="p.").topic(logical) for logical in LOGICAL_TOPICS}
 
     assert {f"p.{logical}" for logical in LOGICAL_TOPICS} == names
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("exactly-once", 5_000)),
+        ({"bootstrap": "embedded"}, ("at-least-once", 5_000)),
+        ({"session_timeout_ms": "1500"}, ("exactly-once", 1_250)),
+        ({"session_timeout_ms": 9_000, "transaction_timeout_ms": 700}, ("exactly-once", 700)),
+        ({"delivery": "at-least-once"}, ("at-least-once", 5_000)),
+    ],
+)
+def test_what_is_not_set_follows_from_what_is(given, expected):
+    """The promise from the broker, the time of a transaction from the session."""
+    settings = load(None, given).settings
+
+    assert expected == (settings.delivery, settings.transaction_timeout_ms)

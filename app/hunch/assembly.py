@@ -111,6 +111,9 @@ def make_cascade(
         ),
         join_policy=JoinPolicy(max_pending=settings.max_pending, max_early=settings.max_early),
         lane_policy=LanePolicy(
+            is_exactly_once=settings.delivery == "exactly-once",
+            commit_interval_ms=settings.commit_interval_ms,
+            transaction_timeout_ms=settings.transaction_timeout_ms,
             max_delivery_messages=settings.max_delivery_messages,
             max_inbox_records=settings.max_inbox_records,
             delivery_timeout_ms=3 * settings.request_timeout_ms,

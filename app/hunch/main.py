@@ -10,6 +10,7 @@ subscribers sit in the groups, pause everything and never handle a message; lane
 
 import asyncio
 import contextlib
+import gc
 import os
 import platform
 import sys
@@ -47,6 +48,8 @@ from hunch.telemetry.tracing import Tracing
 
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
+YOUNG_OBJECTS = 50_000
+INTERVALS_OF_AN_ANSWER = 3
 LEAVE_MS = 3_000
 """After the drain, the time to leave the groups and to close."""
 
@@ -159,11 +162,13 @@ class Service:
             version=__version__,
             stages=self.stages,
             bootstrap=self._bootstrap,
+            http=self._http and f"{settings.http_host}:{settings.http_port}",
             python=platform.python_version(),
         )
         if self._http is not None:
             self._http.start()
         self._models = load_models(settings, self.stages, self._clock)
+        self._warn_of_a_short_delta()
         self._tracing.start()
         await self._wait_for_broker()
         self._client = KafkaClient(
@@ -189,9 +194,21 @@ class Service:
         )
         self._running = self._make_stages(cascade)
         tell_what_is_in_force(settings, self._models, self._metrics)
+        _calm_the_garbage_collector()
         self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
         if self._otlp is not None:
             self._tasks.append(asyncio.create_task(self._otlp.run()))
+
+    def _warn_of_a_short_delta(self) -> None:
+        settings = self.settings
+        least_ms = INTERVALS_OF_AN_ANSWER * settings.commit_interval_ms
+        if settings.delivery == "exactly-once" and 0 < settings.delta_ms < least_ms:
+            log_event(
+                "warning",
+                message=f"delta_ms = {settings.delta_ms} leaves the slow model little time: with "
+                f"exactly-once a deferral and its decision wait for transactions, about {least_ms} "
+                "ms together; raise it, or lower commit_interval_ms.",
+            )
 
     async def _wait_for_broker(self) -> None:
         settings = self.settings
@@ -285,6 +302,17 @@ class Service:
             self._embedded.stop()
         if self._http is not None:
             await self._http.stop()
+
+
+def _calm_the_garbage_collector() -> None:
+    """Leaves alone what stays for good, and looks less often at what is young.
+
+    A batch makes thousands of tuples and lists that are all alive until it is acknowledged: at the
+    default of 700 the collector takes a fifth of the fast stage's time, and finds nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 def run(settings: Settings, stages: Sequence[str]) -> int:

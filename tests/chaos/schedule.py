@@ -122,6 +122,11 @@ MIXES = {
             settings={"delta_ms": 8_000, **OVERLOADED},
         ),
         Mix(
+            name="brokers",
+            weights={Kind.BROKER_KILL: 1, Kind.BROKER_RESTART: 1},
+            mean_pause_s=2.0,
+        ),
+        Mix(
             name="long-transactions",
             weights={Kind.BROKER_KILL: 2, Kind.BROKER_RESTART: 1},
             mean_pause_s=4.0,

@@ -1,8 +1,13 @@
 """What the demo makes of traces: which it shows, what it tells, and whether a Jaeger is there."""
 
+import asyncio
+
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 
 from hunch.cli.demo_jaeger import Jaeger, jaeger_at
+from hunch.cli.demo_screen import Screen
 from hunch.cli.demo_traces import SPANS, Traces, told, typical
 from hunch.testing import ReceivedLink, ReceivedSpan
 
@@ -31,6 +36,16 @@ def trace(trace_id, path, ms, names=None, *, is_sampled=True):
     )
 
 
+FAST = {"fast": trace("abc", "fast", 1)}
+
+
+def ended_span():
+    """A span of the SDK's."""
+    span = TracerProvider().get_tracer("test").start_span("fast")
+    span.end()
+    return span
+
+
 def ids(found):
     """Path → trace id."""
     return {path: spans[0].trace_id for path, spans in found.items()}
@@ -56,11 +71,10 @@ def test_the_middle_one_of_the_whole_sampled_traces_is_typical():
 
 def test_programs_are_told_the_message_and_its_page():
     """No page where there is no Jaeger."""
-    found = {"fast": trace("abc", "fast", 1)}
     at = {"origin": "m-0-abc", "trace_id": "abc"}
 
-    assert {"fast": at | {"url": None}} == told(found, None)
-    assert {"fast": at | {"url": "http://j:1/trace/abc"}} == told(found, Jaeger("http://j:1", ""))
+    assert {"fast": at | {"url": None}} == told(FAST, None)
+    assert {"fast": at | {"url": "http://j:1/trace/abc"}} == told(FAST, Jaeger("http://j:1", ""))
 
 
 async def test_stages_that_do_not_trace_are_not_waited_for():
@@ -119,3 +133,38 @@ def test_a_jaeger_that_hangs_is_not_waited_for(collector, jaeger_pages):
     collector.stall()
 
     assert not Jaeger(jaeger_pages, collector.endpoint()).is_there()
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_jaeger_that_takes_not_all_is_told_apart(collector, jaeger_pages, is_refused):
+    """Pages are only promised for what Jaeger has taken."""
+    traces = await Traces.start(Jaeger(jaeger_pages, collector.endpoint()))
+    if is_refused:
+        collector.refuse()
+    sender = OTLPSpanExporter(traces.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces")
+
+    await asyncio.to_thread(sender.export, [ended_span()])
+    is_passed_on = await traces.passed_on()
+    await traces.stop()
+    sender.shutdown()
+
+    assert (not is_refused) is is_passed_on
+
+
+@pytest.mark.parametrize(
+    ("found", "jaeger", "is_passed_on", "said"),
+    [
+        ({}, None, False, "No traces came from the stages."),
+        (FAST, None, False, "A Jaeger at http://localhost:16686 would get these traces"),
+        (FAST, Jaeger("http://j:1", ""), False, "The Jaeger at http://j:1 did not take all"),
+        (FAST, Jaeger("http://j:1", ""), True, "http://j:1/trace/abc\n"),
+    ],
+)
+def test_the_end_says_where_traces_are(capsys, found, jaeger, is_passed_on, said):
+    """Or that there are none, or who did not take them."""
+    Screen(is_silent=False).traces(found, [], jaeger, is_passed_on=is_passed_on)
+
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert is_passed_on is ("/trace/" in printed)
+    assert bool(found) is ("fast  m-0-abc" in printed)

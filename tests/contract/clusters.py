@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
 from hunch.clock import Clock, SystemClock
@@ -75,9 +76,9 @@ class Cluster:
             assert self.clock.now_ms() < until_ms, "it did not come true in time"
             await self.clock.sleep(10)
 
-    async def consumer(self):
+    async def consumer(self, isolation: str = "read_committed"):
         """A started consumer without a group."""
-        consumer = self.client.consumer("read_committed")
+        consumer = self.client.consumer(isolation)
         await consumer.start()
         return consumer
 
@@ -109,8 +110,45 @@ class Cluster:
         assert len(found) == count
         return found
 
+    @contextlib.asynccontextmanager
+    async def transactional(self, name: str, timeout_ms: int = 20_000) -> AsyncIterator[Any]:
+        """A started producer under a transactional id; ends in whatever state it is."""
+        producer = self.client.producer(name, timeout_ms)
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    @staticmethod
+    async def send(producer, topic: str, numbers: Sequence[int], partition: int = 0) -> Any:
+        """Sends one batch, a record a number; the answer has come."""
+        batch = producer.create_batch()
+        for number in numbers:
+            batch.append(timestamp=None, key=None, value=b"%d" % number, headers=[])
+        return await (await producer.send_batch(batch, topic, partition=partition))
+
+    async def seen(self, topic: str, isolation: str = "read_committed") -> tuple[list[int], int]:
+        """The numbers in partition 0 that a reader can reach, and its position after them."""
+        name, consumer = TopicPartition(topic, 0), await self.consumer(isolation)
+        consumer.assign([name])
+        consumer.seek(name, 0)
+        end = (await consumer.end_offsets([name]))[name]
+        found: list[int] = []
+        until_ms = self.clock.now_ms() + PATIENCE_MS
+        while (position := await consumer.position(name)) < end:
+            assert self.clock.now_ms() < until_ms, f"the position stays at {position} of {end}"
+            for records in (await consumer.getmany(timeout_ms=50)).values():
+                found += [int(record.value) for record in records]
+        await consumer.stop()
+        return found, position
+
     async def create_topic(self, partitions: int) -> str:
         """A fresh topic."""
+        raise NotImplementedError
+
+    async def refuse_batches(self, topic: str, *, is_refused: bool) -> None:
+        """Lets the topic take no batch of more than some 100 bytes, or any again."""
         raise NotImplementedError
 
     async def join(self, group: str, topic: str, listener: Notes) -> Seat:
@@ -153,6 +191,11 @@ class MemoryCluster(Cluster):
         name = self.fresh("topic")
         self.log.create_topic(name, partitions)
         return name
+
+    async def refuse_batches(self, topic: str, *, is_refused: bool) -> None:
+        """Refuses the next batch of the topic."""
+        if is_refused:
+            self.log.fail_next("produce", MessageSizeTooLargeError(), topic)
 
     async def join(self, group: str, topic: str, listener: Notes) -> Seat:
         """Takes a seat; returns once it was given its partitions."""
@@ -244,6 +287,7 @@ class EmbeddedCluster(NetworkCluster):
     CANNOT: ClassVar = {
         "seats": "embedded broker: one member a group (two race in SyncGroup)",
         "truncate": "embedded broker: no DeleteRecords",
+        "transactions": "embedded broker: transactions are a facade, nothing is fenced or hidden",
         "mark": "embedded broker: transactions are a facade, nothing takes an unreadable offset",
         "metadata limit": "embedded broker: takes commit metadata of any length",
     }
@@ -273,6 +317,13 @@ class KafkaCluster(NetworkCluster):
         async with self._admin() as admin:
             await admin.create_topics([NewTopic(name, partitions, 1)])
         return name
+
+    async def refuse_batches(self, topic: str, *, is_refused: bool) -> None:
+        """Sets the topic's own bound of a batch."""
+        most = {"max.message.bytes": "100" if is_refused else "1000000"}
+        async with self._admin() as admin:
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, most)])
+        await asyncio.sleep(0.5)  # the broker answers before it heeds
 
     async def truncate(self, name: TopicPartition, before: int) -> None:
         """Deletes the records below an offset."""

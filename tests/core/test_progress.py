@@ -16,7 +16,7 @@ class Stage:
         """A second later it looks like this; for how many seconds it has been stalled."""
         self.now_ms += 1_000 * seconds
         self.state.on_look(self.now_ms, owned, looks, **in_hand)
-        return self.state.stalled_ms(self.now_ms) / 1_000
+        return self.state.stalled_ms / 1_000
 
 
 def waits(at, delivered=0, life=1):

@@ -38,7 +38,7 @@ def test_a_stage_is_stalled_only_while_work_waits_and_nothing_moved(steps):
         if moved or is_in_hand or not any(waiting.values()):
             excused_ms = now_ms
 
-        assert 0.0 <= state.stalled_ms(now_ms) <= now_ms - excused_ms
+        assert 0.0 <= state.stalled_ms <= now_ms - excused_ms
 
 
 @given(STEPS)
@@ -51,11 +51,11 @@ def test_time_alone_makes_a_stage_stalled_or_never(steps):
         last |= looks
         state.on_look(now_ms, range(3), looks, is_in_hand=is_in_hand)
     state.on_look(now_ms, range(3), last)
-    before = state.stalled_ms(now_ms)
+    before = state.stalled_ms
     state.on_look(now_ms + 500, range(3), last)
 
     is_waiting = any(look.is_waiting for look in last.values())
-    assert (before + 500 if is_waiting else 0.0) == state.stalled_ms(now_ms + 500)
+    assert (before + 500 if is_waiting else 0.0) == state.stalled_ms
 
 
 @given(st.lists(st.tuples(st.integers(0, 40_000), st.floats(-1e6, 1e6)), min_size=1))

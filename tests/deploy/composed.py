@@ -17,6 +17,7 @@ from tests.kafka.processes import surroundings
 
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "deploy/Dockerfile"
+STAGES = ("fast", "slow", "join")
 PORT = "8080"
 """The port in a container; here every service needs one of its own."""
 

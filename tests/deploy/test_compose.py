@@ -1,29 +1,17 @@
-"""docker-compose.yml: its schema, what it pins and publishes, our services as it starts them."""
+"""docker-compose.yml: its schema, what it pins and publishes, in which order it starts."""
 
 import json
+import os
 import re
-import socket
 import subprocess
-import urllib.request
 from importlib.resources import files
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from prometheus_client.parser import text_string_to_metric_families
-from tests.brokers import ROOT
-from tests.deploy.composed import COMPOSE, Here, Service, services
-from tests.deploy.queries import alert_expressions, families, panel_expressions
-from tests.kafka.processes import HunchProcess, hunch
+from tests.brokers import ROOT, kafka_tool
+from tests.deploy.composed import COMPOSE, STAGES, services
 
-STAGES = ("fast", "slow", "join")
-SENT = 200
-SELDOM = {
-    *("hunch_commits_failed", "hunch_dead_letters", "hunch_duplicates_skipped"),
-    *("hunch_foreign_records", "hunch_lanes_lost", "hunch_lost_records"),
-    *("hunch_spans_dropped", "hunch_traces_suppressed"),
-}
-"""Counted by a label, and only when something goes wrong: described, without a series at first."""
 SCHEMA = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
 
 
@@ -59,6 +47,19 @@ def test_images_are_pinned_and_kafka_is_the_tested_one():
     assert f"apache/kafka:{tested}" == images["kafka"]
     for name in images.keys() - ours:
         assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", images[name]), images[name]
+
+
+def test_the_image_is_built_once():
+    """One service builds the image, and those that share it wait for that one and pull nothing."""
+    building = [name for name, service in services().items() if "build" in service]
+    assert ["topics"] == building
+
+    for name in STAGES:
+        assert "never" == services()[name]["pull_policy"]
+        assert "topics" in services()[name]["depends_on"]
+    built = services()["topics"]["build"]
+    assert (ROOT / built["context"] / built["dockerfile"]).is_file()
+    assert {"ONNXRUNTIME": "${ONNXRUNTIME:-cpu}"} == built["args"]
 
 
 def test_every_port_is_on_loopback():
@@ -113,88 +114,50 @@ def test_mounted_files_exist():
         assert "ro" == mode
 
 
-def free_port():
-    """A port of loopback that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+@pytest.mark.parametrize("target", ["up", "down"])
+def test_without_compose_make_says_what_to_do(tmp_path, target):
+    """Where Docker has no compose plugin, a sentence says what to install, and nothing is tried."""
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    done = subprocess.run(
+        ["make", target],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert 2 == done.returncode
+    assert "This needs Docker with its compose plugin" in done.stderr
 
 
-def metrics_of(port):
-    """The families of a live /metrics, and the names of those that have series."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        text = answer.read().decode()
-    found = list(text_string_to_metric_families(text))
-    return {family.name for family in found}, {f.name for f in found if f.samples}
-
-
-@pytest.mark.timeout(120, func_only=True)
-def test_the_services_run_as_compose_starts_them(kafka_bootstrap, topic_prefix, digits, tmp_path):
-    """With command and environment from the file: topics, three ready stages, decisions, metrics.
-
-    Only addresses are replaced, and a prefix keeps the topics apart. The health checks say so in a
-    container's own words, SIGTERM ends each stage in order and in time, and every metric that the
-    dashboard and the alerts name is told by a stage.
-    """
-    ports = {name: free_port() for name in ("topics", *STAGES)}
-    prefix = {"HUNCH_TOPIC_PREFIX": topic_prefix}
-    elsewhere = {
-        "kafka:9092": kafka_bootstrap,
-        "jaeger:4317": f"127.0.0.1:{free_port()}",
-        "0.0.0.0": "127.0.0.1",
+def properties_of(environment, folder):
+    """What the image makes of its environment, with the names of this machine."""
+    settings = {
+        key.removeprefix("KAFKA_").lower().replace("_", "."): value
+        for key, value in environment.items()
+        if key.startswith("KAFKA_") and key != "KAFKA_HEAP_OPTS"
     }
-    ours = {
-        name: Service.composed(name, Here(elsewhere, port), **prefix)
-        for name, port in ports.items()
-    }
+    settings["log.dirs"] = str(folder / "data")
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
 
-    def run(*arguments):
-        done = subprocess.run(
-            hunch(*arguments),
-            cwd=tmp_path,
-            env=ours["topics"].environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert 0 == done.returncode, done.stderr
-        return done.stdout
 
-    assert "created" in run(*ours["topics"].arguments)
-    assert not ours["fast"].is_healthy()
-    running = {}
-    try:
-        for name in STAGES:
-            service = ours[name]
-            running[name] = HunchProcess(name, service.arguments, tmp_path, service.environment)
-        for name in STAGES:
-            running[name].wait_ready()
-            assert ours[name].becomes_healthy(10), name
+@pytest.mark.usefixtures("kafka_broker")
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [("", "Formatting"), ("INSIDE://:9092,", "requirement failed: advertised.listeners")],
+    ids=["as it is", "with a listener less"],
+)
+def test_kafka_accepts_its_environment(tmp_path, left_out, said):
+    """Kafka itself finds its listeners and roles in order, and sees a missing listener."""
+    environment = services()["kafka"]["environment"]
+    file = tmp_path / "server.properties"
+    file.write_text(properties_of(environment, tmp_path).replace(left_out, ""))
 
-        (tmp_path / "digits.jsonl").write_bytes(b"\n".join(digits[:SENT]) + b"\n")
-        run("send", "digits.jsonl")
-        tail = ("tail", "decisions", "--from-beginning", "--timeout", "20", "--limit")
-        paths = [
-            json.loads(line)["value"]["path"]
-            for line in run(*tail, str(SENT), "--json").splitlines()
-        ]
-        assert SENT == len(paths)
-        assert {"fast", "slow"} <= set(paths)
-
-        told, has_series = zip(*(metrics_of(ports[name]) for name in STAGES), strict=True)
-        assert 0 == running["slow"].terminate(ours["slow"].grace_s)
-        run("send", "digits.jsonl")
-        run(*tail, str(2 * SENT))
-        _, of_join = metrics_of(ports["join"])
-        for name in ("fast", "join"):
-            assert 0 == running[name].terminate(ours[name].grace_s), name
-    finally:
-        for process in running.values():
-            process.kill()
-
-    wanted = families(*alert_expressions().values(), *panel_expressions())
-    assert wanted
-    assert set() == wanted - set().union(*told)
-    assert set() == wanted - set().union(*has_series, of_join) - SELDOM
+    cluster = environment["CLUSTER_ID"]
+    asked = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file))
+    assert said in kafka_tool(*asked)

@@ -65,7 +65,7 @@ async def test_head_is_get_without_a_body():
 
 
 async def test_the_page_and_its_parts_come_from_the_package():
-    """HTML, style and script; the script compressed for those who take that, and whole for others."""
+    """HTML, style and script; the script compressed for those who take it so."""
     async with serving() as ask:
         _, page, html = await ask("GET", "/asyncapi")
         _, _, style = await ask("GET", "/asyncapi/default.min.css")

@@ -14,7 +14,8 @@ TICK_S = 0.01
 class Load:
     """Sends messages until it is stopped; what was acknowledged is known by origin.
 
-    `ticks_s` says on the monotonic clock when it was at work: this process paused in between.
+    `acknowledged` are the origins of what the broker has taken so far. `ticks_s` says on the
+    monotonic clock when it was at work: this process paused in between.
 
     Args:
         values: sent in turn, again and again.
@@ -35,6 +36,7 @@ class Load:
         hurried_every: int | None = None,
     ) -> None:
         self.origins: list[str] = []
+        self.acknowledged: list[str] = []
         self.ticks_s: list[float] = []
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap, enable_idempotence=True, acks="all"
@@ -84,8 +86,7 @@ class Load:
             sent = max(sent, due)
             await asyncio.sleep(TICK_S)
         for acknowledged in await asyncio.gather(*futures):
-            where = acknowledged.topic_partition
-            self.origins.append(f"{where.topic}-{where.partition}-{acknowledged.offset}")
+            self.origins.append(_origin(acknowledged))
 
     async def _send_one(self, number: int) -> asyncio.Future[Any]:
         headers = []
@@ -96,4 +97,14 @@ class Load:
         future: asyncio.Future[Any] = await self._producer.send(
             self._topic, value, partition=partition, headers=headers
         )
+        future.add_done_callback(self._note)
         return future
+
+    def _note(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self.acknowledged.append(_origin(future.result()))
+
+
+def _origin(acknowledged: Any) -> str:
+    where = acknowledged.topic_partition
+    return f"{where.topic}-{where.partition}-{acknowledged.offset}"

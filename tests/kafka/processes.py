@@ -141,6 +141,12 @@ class HunchProcess:
         """SIGTERM; returns at once."""
         self._process.terminate()
 
+    def wait(self, timeout_s: float = 20.0) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self._process.wait(timeout_s)
+        self._clean_up()
+        return code
+
     def terminate(self, timeout_s: float = 20.0) -> int:
         """SIGTERM; waits for its end and returns the exit code."""
         self.ask_to_end()

@@ -7,19 +7,9 @@ import json
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
-    MetricsServiceServicer,
-    add_MetricsServiceServicer_to_server,
-)
+from tests.telemetry.collectors import Received, by_grpc, by_http
 
 from hunch.clock import SystemClock
 from hunch.telemetry import Metrics, configure_logging
@@ -27,70 +17,6 @@ from hunch.telemetry.otel import resource
 from hunch.telemetry.otlp_metrics import OtlpMetrics, exporter
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-class Received:
-    """What the receiver has got; the first request can be awaited."""
-
-    def __init__(self):
-        self.requests = []
-        self._came = threading.Event()
-
-    def take(self, request):
-        """Notes a request."""
-        self.requests.append(request)
-        self._came.set()
-
-    async def first(self):
-        """The first request, within ten seconds."""
-        assert await asyncio.to_thread(self._came.wait, 10), "nothing was exported"
-        return self.requests[0]
-
-
-class GrpcReceiver(MetricsServiceServicer):
-    """The collector's side of OTLP over gRPC."""
-
-    def __init__(self, received):
-        self._received = received
-
-    def Export(self, request, context):  # noqa: ARG002, N802  the service's signature
-        """Takes one request."""
-        self._received.take(request)
-        return ExportMetricsServiceResponse()
-
-
-@contextlib.contextmanager
-def by_grpc(received):
-    """A gRPC receiver on a free port; its endpoint."""
-    server = grpc.server(ThreadPoolExecutor(2))
-    add_MetricsServiceServicer_to_server(GrpcReceiver(received), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(None).wait(5)
-
-
-@contextlib.contextmanager
-def by_http(received):
-    """An HTTP receiver on a free port; its endpoint."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            assert "/v1/metrics" == self.path
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.take(ExportMetricsServiceRequest.FromString(body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            """Says nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(5)
 
 
 def sender(metrics, protocol, interval_ms=20):

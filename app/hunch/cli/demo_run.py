@@ -205,9 +205,11 @@ class Live:
         producer, consumer = self._client.producer(), self._client.consumer("read_committed")
         letters = self._client.consumer("read_committed")
         async with AsyncExitStack() as stack:
-            for end in (producer, consumer, letters):
+            ends = (producer, consumer, letters)
+            for end in ends:
+                stack.push_async_callback(end.stop)  # also those that an interrupt finds starting
+            for end in ends:
                 await end.start()
-                stack.push_async_callback(end.stop)
             stream = Stream(
                 producer,
                 self._settings.topic("messages"),

@@ -32,6 +32,8 @@ class ProgressState:
     """What was seen of one stage."""
 
     def __init__(self) -> None:
+        self.stalled_ms = 0.0
+        """At the last look: for how long work had waited without progress; 0 without any."""
         self._since_ms: float | None = None
         self._seen: dict[int, Look] = {}
 
@@ -57,10 +59,7 @@ class ProgressState:
             self._since_ms = None
         elif has_moved or is_in_hand or self._since_ms is None:
             self._since_ms = now_ms
-
-    def stalled_ms(self, now_ms: float) -> float:
-        """For how long work has waited without any progress; 0 while there is none."""
-        return 0.0 if self._since_ms is None else max(0.0, now_ms - self._since_ms)
+        self.stalled_ms = 0.0 if self._since_ms is None else max(0.0, now_ms - self._since_ms)
 
 
 class ShortestLately:

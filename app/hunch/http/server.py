@@ -14,6 +14,7 @@ import uvicorn
 from hunch.clock import Clock
 from hunch.errors import ConfigError
 from hunch.http.pages import Pages
+from hunch.telemetry import log_event
 
 STOP_MS = 1_000.0
 MAX_REQUESTS = 100
@@ -56,6 +57,7 @@ class HttpServer:
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve([listener]), name="http")
+        self._task.add_done_callback(_tell)
 
     async def stop(self) -> None:
         """Answers what is under way, and closes the port, within `STOP_MS`."""
@@ -86,3 +88,8 @@ class HttpServer:
             ) from error
         listener.setblocking(False)
         return listener
+
+
+def _tell(ended: asyncio.Task[None]) -> None:
+    if not ended.cancelled() and ended.exception() is not None:
+        log_event("warning", message="Nobody answers at http_port.", error=repr(ended.exception()))

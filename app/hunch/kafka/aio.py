@@ -117,11 +117,15 @@ class KafkaClient:
             request_timeout_ms=max(self._request_timeout_ms, self._fetch_max_wait_ms + 1_000),
         )
 
-    def producer(self) -> StoppableProducer:
-        """An idempotent producer that waits for all replicas."""
+    def producer(
+        self, transactional_id: str | None = None, transaction_timeout_ms: int = 5_000
+    ) -> StoppableProducer:
+        """An idempotent producer that waits for all replicas; a transactional one with an id."""
         return StoppableProducer(
             **self._connection,
             enable_idempotence=True,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=transaction_timeout_ms,
             acks="all",
             max_batch_size=self._max_batch_bytes,
             request_timeout_ms=self._request_timeout_ms,

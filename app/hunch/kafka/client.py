@@ -91,7 +91,11 @@ class Producer(Protocol):
     """Writes whole batches to partitions that it is told."""
 
     async def start(self) -> None:
-        """Connects, and gets its producer id."""
+        """Connects, and gets its producer id.
+
+        With a transactional id this is the fence: whoever had the id before can write no more
+        (`ProducerFenced`), and what it had open is settled when this returns.
+        """
 
     async def stop(self) -> None:
         """Ends at once; what was not acknowledged by now may or may not be in the log."""
@@ -102,6 +106,23 @@ class Producer(Protocol):
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
         """Queues the batch; the answer is a future of `RecordMetadata` (offset of the first)."""
 
+    async def begin_transaction(self) -> None:
+        """What is sent from now on becomes visible with the commit, all of it or nothing."""
+
+    async def send_offsets_to_transaction(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_id: str
+    ) -> None:
+        """Has these offsets of a group committed with the transaction."""
+
+    async def commit_transaction(self) -> None:
+        """Ends it; an error leaves the outcome unknown.
+
+        It succeeds although a batch has failed: every `send_batch` must have been awaited.
+        """
+
+    async def abort_transaction(self) -> None:
+        """Ends it without effect."""
+
 
 class Client(Protocol):
     """A broker: makes readers and writers, and knows what groups have committed."""
@@ -109,8 +130,14 @@ class Client(Protocol):
     def consumer(self, isolation: Isolation) -> Consumer:
         """A reader, not yet started."""
 
-    def producer(self) -> Producer:
-        """A writer that waits for all replicas, not yet started."""
+    def producer(
+        self, transactional_id: str | None = None, transaction_timeout_ms: int = 5_000
+    ) -> Producer:
+        """A writer that waits for all replicas, not yet started.
+
+        With an id it writes in transactions only; one open for longer than the time-out is ended
+        by the broker, and its writer fenced.
+        """
 
     async def committed(
         self, group: str, partitions: Sequence[TopicPartition]

@@ -12,6 +12,7 @@ State and positions move only where a chunk is made, so a commit says what its o
 
 import asyncio
 import contextlib
+import math
 import random
 from abc import ABC, abstractmethod
 from collections import deque
@@ -24,7 +25,7 @@ from hunch.core.progress import Look
 from hunch.errors import ConfigError, LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
-from hunch.kafka.delivery import AtLeastOnce, Offsets
+from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
 from hunch.telemetry import Metrics, Told, Tracer, log_event
@@ -36,12 +37,20 @@ class LanePolicy:
     """The bounds of a lane.
 
     Attributes:
+        is_exactly_once: whether outputs and offsets go together, in transactions.
+        commit_interval_ms: the least time between the beginnings of two transactions, unless a
+            deadline is due or enough waits.
+        transaction_timeout_ms: how long a transaction may take; below the session time-out, so that
+            a process that stood still is mostly stopped by its own clock.
         max_delivery_messages: the most records in one delivery.
         max_inbox_records: records that wait; more, and reading pauses.
         delivery_timeout_ms: a delivery that takes longer closes the lane.
         takeover_timeout_ms: the same for a takeover.
     """
 
+    is_exactly_once: bool = False
+    commit_interval_ms: float = 50
+    transaction_timeout_ms: float = 5_000
     max_delivery_messages: int = 1_000
     max_inbox_records: int = 5_000
     delivery_timeout_ms: float = 30_000
@@ -75,6 +84,11 @@ class Chunk:
         """How many records are to be written."""
         return sum(map(len, self.outputs.values()))
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a deadline is due: it waits for nothing else."""
+        return bool(self.told.due)
+
     def extend(self, later: "Chunk") -> None:
         """Adds a chunk that was made after this one."""
         for where, records in later.outputs.items():
@@ -105,12 +119,10 @@ class Lane(ABC):
         self._broken: str | None = None
         self._has_worked = False
         self._is_delivering = False
-        self._delivery = AtLeastOnce(
-            harbour.client.producer(),
-            self.note,
-            clock=harbour.clock,
-            timeout_ms=harbour.policy.delivery_timeout_ms,
-        )
+        self.is_in_transaction = False
+        """What came of it is not known where the lane ends in one."""
+        self._begun_ms = -math.inf
+        self._delivery = self._way_out()
 
     @abstractmethod
     def inputs(self) -> list[TopicPartition]:
@@ -221,6 +233,11 @@ class Lane(ABC):
             with contextlib.suppress(TimeoutError):
                 await harbour.clock.wait_for(self._delivery.close(), 10_000)
 
+    def limit_batches(self, max_records: int | None) -> None:
+        """Writes smaller batches: the broker has refused larger ones."""
+        if max_records is not None:
+            self._delivery.max_batch_records = max_records
+
     def drain(self) -> None:
         """Reads no more; what is in hand is finished."""
         self.is_draining = True
@@ -258,6 +275,27 @@ class Lane(ABC):
         """Offsets that may be committed."""
         if offsets:
             self.harbour.member.note(self.partition, self.term, offsets)
+
+    def _way_out(self) -> Delivery:
+        client, clock, policy = self.harbour.client, self.harbour.clock, self.harbour.policy
+        if not policy.is_exactly_once:
+            return AtLeastOnce(
+                client.producer(), self.note, clock=clock, timeout_ms=policy.delivery_timeout_ms
+            )
+        member, timeout_ms = self.harbour.member, policy.transaction_timeout_ms
+        name = f"{member.group}.{member.topic}.{self.partition}"
+        return Transactional(
+            client.producer(name, int(timeout_ms)),
+            member.group,
+            clock=clock,
+            open_timeout_ms=policy.delivery_timeout_ms,
+            timeout_ms=timeout_ms,
+        )
+
+    def note_foreign(self, offset: int) -> None:
+        """A committed offset is not Hunch's own: an operator's tool or an auto-commit wrote it."""
+        self.harbour.metrics.count("foreign_records", stage=self.stage)
+        log_event("commit_foreign", stage=self.stage, partition=self.partition, offset=offset)
 
     async def _take_over(self) -> None:
         harbour, began_ms = self.harbour, self.harbour.clock.now_ms()
@@ -311,15 +349,31 @@ class Lane(ABC):
                     return
                 self._outbox_changed.clear()
                 await self._outbox_changed.wait()
+            await self._wait_for_company()
             self.check()
             chunk, self._outbox = self._outbox, None
             self._outbox_changed.set()
             await self._deliver(chunk)
 
+    async def _wait_for_company(self) -> None:
+        """Lets a transaction fill for its interval: more of them cost all of them more."""
+        policy, clock = self.harbour.policy, self.harbour.clock
+        if not policy.is_exactly_once:
+            return
+        while self._outbox is not None and not self.is_draining and not self._outbox.is_urgent:
+            left_ms = self._begun_ms + policy.commit_interval_ms - clock.now_ms()
+            if left_ms <= 0 or self._outbox.size >= policy.max_delivery_messages // 2:
+                return
+            self._outbox_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await clock.wait_for(self._outbox_changed.wait(), left_ms)
+
     async def _deliver(self, chunk: Chunk) -> None:
         clock, metrics = self.harbour.clock, self.harbour.metrics
         began_ms, self._is_delivering = clock.now_ms(), True
+        self._begun_ms, self.is_in_transaction = began_ms, self.harbour.policy.is_exactly_once
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
+        self.is_in_transaction = False
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)

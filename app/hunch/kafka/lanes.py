@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from aiokafka.errors import KafkaError
-
 from hunch.core.progress import Look
-from hunch.errors import BrokerError, LaneClosed
+from hunch.kafka.failures import Action, failure_of, refusal
 from hunch.kafka.lane import Harbour, Lane
 from hunch.telemetry import log_event
 
@@ -35,6 +33,7 @@ class Lanes:
         self.lost: Looks = {}
         """What was last seen of lanes that ended by an error, until the next ones read."""
         self._failures: dict[int, int] = {}
+        self._batch_records: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
         self._missing_since_ms: dict[int, float] = {}
         self._warned_ms: dict[int, float] = {}
@@ -118,13 +117,28 @@ class Lanes:
             return
         if lane.seen:
             self.lost[partition] = lane.look(self._harbour.clock.now_ms())
-        self._harbour.metrics.count("lanes_lost", stage=lane.stage)
-        log_event("lane_lost", stage=lane.stage, partition=partition, reason=_reason(error))
-        if not isinstance(error, KafkaError | BrokerError | LaneClosed | TimeoutError | OSError):
+        failure = failure_of(error)
+        if failure is None:
             raise error
+        self._harbour.metrics.count("lanes_lost", stage=lane.stage, cause=failure.cause)
+        log_event(
+            "lane_lost",
+            stage=lane.stage,
+            partition=partition,
+            cause=failure.cause,
+            in_transaction=lane.is_in_transaction,
+            reason=f"{failure.meaning} ({type(error).__name__}: {str(error)[:200]})",
+        )
+        if failure.action is Action.STOP:
+            raise refusal(error, failure) from error
+        if failure.action is Action.SHRINK:
+            largest = self._batch_records.get(partition, lane.harbour.policy.max_delivery_messages)
+            self._batch_records[partition] = max(1, largest // 2)
         now_ms = self._harbour.clock.now_ms()
         is_steady = bool(lane.seen) and now_ms - opened_ms > STEADY_MS
         failures = 0 if is_steady else self._failures.get(partition, 0)
+        if is_steady and failure.action is not Action.SHRINK:
+            self._batch_records.pop(partition, None)
         self._failures[partition] = failures + 1
         know_ms = BEATS_TO_KNOW * self._harbour.member.policy.heartbeat_interval_ms
         self._not_before_ms[partition] = now_ms + min(know_ms * 2**failures, MAX_BACK_OFF_MS)
@@ -138,6 +152,7 @@ class Lanes:
                 name = f"{lane.stage}-{partition}"
                 task = asyncio.create_task(lane.run(), name=name)
                 task.add_done_callback(lambda _: harbour.member.changed.set())
+                lane.limit_batches(self._batch_records.get(partition))
                 self._open[partition] = (lane, task, now_ms)
 
     def _note_missing(self, now_ms: float) -> None:
@@ -150,7 +165,3 @@ class Lanes:
             if now_ms - self._warned_ms.get(partition, -MISSING_MS) >= MISSING_MS:
                 log_event("lane_missing", stage=self._harbour.member.group, partition=partition)
                 self._warned_ms[partition] = now_ms
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300]

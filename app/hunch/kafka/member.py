@@ -6,8 +6,9 @@ uninterrupted ownership of a partition: what a lane of an older term wants to co
 """
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRebalanceListener
@@ -59,13 +60,24 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self._metrics = metrics
         self._term_numbers = itertools.count(1)
         self._seat: Callable[[], GroupConsumer | None] = lambda: None
+        self._leave: Callable[[], Awaitable[None]] | None = None
         self._member_id: str | None = None
         self._noted: dict[int, dict[TopicPartition, OffsetAndMetadata]] = {}
         self._beat_ms = clock.now_ms()
 
-    def attach(self, seat: Callable[[], GroupConsumer | None]) -> None:
+    def attach(
+        self,
+        seat: Callable[[], GroupConsumer | None],
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Says where the consumer inside the group is found (it may not have started yet)."""
-        self._seat = seat
+        self._seat, self._leave = seat, leave
+
+    async def leave(self, timeout_ms: float) -> None:
+        """Gives the seat up, so that others take the partitions over at once."""
+        if self._leave is not None:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await self._clock.wait_for(self._leave(), timeout_ms)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """A rebalance begins; lanes go on until the outcome is known."""

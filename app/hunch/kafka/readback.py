@@ -8,6 +8,7 @@ from hunch.kafka.client import Client, Record, TopicPartition
 
 T = TypeVar("T")
 POLL_MS = 100
+FIRST_STEP = 100
 
 
 async def read_back(
@@ -43,3 +44,25 @@ async def read_back(
     finally:
         await clock.wait_for(consumer.stop(), 5_000)
     return found
+
+
+async def read_back_last(
+    client: Client,
+    clock: Clock,
+    tp: TopicPartition,
+    span: tuple[int, int],
+    pick: Callable[[Record], T | None],
+) -> set[T]:
+    """What `pick` finds in the last records of a half-open offset range in which it finds anything.
+
+    Markers, aborted records and strangers' may lie behind them: it looks further back, each time
+    for more. The caller bounds the time.
+    """
+    first, end = span
+    step = FIRST_STEP
+    while end > first:
+        begin = max(first, end - step)
+        if found := await read_back(client, clock, {tp: (begin, end)}, pick):
+            return found
+        end, step = begin, 4 * step
+    return set()

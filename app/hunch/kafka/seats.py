@@ -55,7 +55,7 @@ def seated(
             description="A seat in the group: it owns partitions and reads nothing.",
         )
         subscriber(_never_called)
-        member.attach(_seat_of(subscriber))
+        member.attach(_seat_of(subscriber), subscriber.stop)
     return broker
 
 

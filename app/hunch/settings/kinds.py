@@ -87,12 +87,6 @@ def _stages(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _delivery(value: str) -> str:
-    if value == "exactly-once":
-        raise ValueError("it is not available yet, give at-least-once")
-    return value
-
-
 def _policy_file(value: str | None) -> str | None:
     if value is not None:
         raise ValueError("there is no calibration in this version yet, remove the key")
@@ -116,7 +110,7 @@ Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Stages = Annotated[tuple[Stage, ...], BeforeValidator(_listed), AfterValidator(_stages)]
 PolicyFile = Annotated[OptionalText, AfterValidator(_policy_file)]
-Delivery = Annotated[Literal["at-least-once", "exactly-once"], AfterValidator(_delivery)]
+Delivery = Literal["exactly-once", "at-least-once"]
 Providers = Annotated[
     Literal["auto"] | Annotated[tuple[Text, ...], Field(min_length=1)],
     BeforeValidator(_providers),

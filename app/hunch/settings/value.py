@@ -35,6 +35,7 @@ from hunch.settings.kinds import (
 )
 
 MASK = "********"
+EMBEDDED = "embedded"
 
 
 class Settings(BaseSettings):
@@ -66,10 +67,12 @@ class Settings(BaseSettings):
     """What delta counts from: the deferral or the timestamp of the message."""
     policy_file: PolicyFile = None
     """Policy written by calibration; not supported in this version."""
-    delivery: Delivery = "at-least-once"
-    """Delivery promise of decisions; `exactly-once` is not available yet."""
-    commit_interval_ms: Duration = 100
-    """Longest time between two commits of a partition, in milliseconds."""
+    delivery: Delivery = "exactly-once"
+    """Delivery promise of decisions; on the embedded broker it is `at-least-once`."""
+    commit_interval_ms: Duration = 50
+    """Time that a transaction or a commit waits for more to go with it, in milliseconds."""
+    transaction_timeout_ms: Duration = 5_000
+    """Longest time of one transaction, in milliseconds; by default 5/6 of the session."""
     max_batch_size: Count = 32
     """Most messages in one batch of the slow model."""
     max_queue_delay_ms: Milliseconds = 5
@@ -142,8 +145,28 @@ class Settings(BaseSettings):
         """Keeps `Settings(...)` a pure value: only what it is given."""
         return (sources["init_settings"],)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_broker_can(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What follows from another key, where it is not set itself."""
+        follows: dict[str, Any] = {}
+        if values.get("bootstrap") == EMBEDDED:
+            follows["delivery"] = "at-least-once"
+        session_ms = str(values.get("session_timeout_ms", ""))
+        if session_ms.isdigit():
+            follows["transaction_timeout_ms"] = int(session_ms) * 5 // 6 or 1
+        return follows | values
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.delivery == "exactly-once":
+            if self.bootstrap == EMBEDDED:
+                raise ValueError("the embedded broker has no transactions: set at-least-once")
+            if self.transaction_timeout_ms >= self.session_timeout_ms:
+                raise ValueError(
+                    f"transaction_timeout_ms = {self.transaction_timeout_ms} is not below "
+                    f"session_timeout_ms = {self.session_timeout_ms}: lower it"
+                )
         if self.heartbeat_interval_ms * 3 >= self.session_timeout_ms:
             raise ValueError(
                 f"heartbeat_interval_ms = {self.heartbeat_interval_ms} is not below a third of "

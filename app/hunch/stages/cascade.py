@@ -1,7 +1,7 @@
 """The cascade of one process: policies and a broker, from which each stage is made."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hunch.clock import Clock
@@ -83,6 +83,7 @@ class Cascade:
             member,
             slow.lane,
             isolation="read_uncommitted",
+            policy=replace(self.lane_policy, is_exactly_once=False),
             worker=slow.run,
             is_computing=observed.is_computing,
         )
@@ -99,6 +100,7 @@ class Cascade:
         make_lane: MakeLane,
         *,
         isolation: Isolation = "read_committed",
+        policy: LanePolicy | None = None,
         worker: Callable[[], Coroutine[Any, Any, None]] | None = None,
         is_computing: Callable[[], bool] = lambda: False,
     ) -> Stage:
@@ -110,7 +112,7 @@ class Cascade:
             metrics=self.metrics,
             tracer=self.tracer,
             isolation=isolation,
-            policy=self.lane_policy,
+            policy=policy or self.lane_policy,
             make_lane=make_lane,
             worker=worker,
             is_computing=is_computing,

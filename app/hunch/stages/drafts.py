@@ -89,6 +89,7 @@ class Drafts:
         self._dead_letters: list[Outgoing] = []
         self._spans = spans
         self._batch = spans.batch()
+        self._is_traced = harbour.tracer.is_on
 
     def outputs(self) -> dict[tuple[str, int], list[Outgoing]]:
         """The records to be written, by topic and partition; notes how many are deferred."""
@@ -160,16 +161,18 @@ class Drafts:
     ) -> str | None:
         """Writes the decision; the id of its trace, where it has one."""
         policy, elapsed_ms = self._drafting.policy, arrival.now_ms - arrival.ingest_ms
-        traceparent = self._spans.decided(
-            arrival,
-            answer,
-            path,
-            reason,
-            is_chosen=is_chosen,
-            error=error,
-            batch=self._batch,
-            told=self.told,
-        )
+        traceparent = arrival.traceparent
+        if self._is_traced and (is_chosen or path is not Path.FAST or traceparent is not None):
+            traceparent = self._spans.decided(
+                arrival,
+                answer,
+                path,
+                reason,
+                is_chosen=is_chosen,
+                error=error,
+                batch=self._batch,
+                told=self.told,
+            )
         decision = encode_decision(
             key=arrival.record.key,
             traceparent=traceparent,

@@ -17,10 +17,12 @@ from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import HUNCH, ORIGIN, decode_deferral, header_of, integer
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack, unpack
-from hunch.kafka.readback import read_back
+from hunch.kafka.readback import read_back, read_back_last
 from hunch.stages.drafts import Drafting, Drafts
 from hunch.stages.spans import FastSpans
 
+MARKS = ("decisions", "deferrals")
+"""What the ends of the outputs are called in a commit's metadata."""
 SLICE_RECORDS = 100
 """Messages decided in one slice of work on the event loop: about 1 ms."""
 
@@ -71,28 +73,46 @@ class FastLane(Lane):
     ) -> dict[TopicPartition, int]:
         """Reads back which messages from the committed offset on have their output already.
 
-        The commit names the ends of this lane's outputs; where it cannot be read, or nothing was
-        ever committed, the outputs are read from their start: they are right, the commit is not.
+        The commit names the ends of this lane's outputs. Where it cannot be trusted, or nothing was
+        ever committed, the outputs are right, and the commit is not: with transactions they end at
+        the message before the next one; without, any message may lack its output.
         """
         del first, ends
         harbour, (start, text) = self.harbour, committed[self._input]
         outputs = [self._decisions, self._deferrals]
-        _, self._ends = await harbour.reader.log_ends(outputs)
+        first_of, self._ends = await harbour.reader.log_ends(outputs)
         marks = unpack(text) if start >= 0 else None
-        if marks is None and start >= 0:
-            harbour.metrics.count("foreign_records", stage=self.stage)
-        known = [(marks or {}).get(name, 0) for name in ("decisions", "deferrals")]
-        if any(mark > self._ends[tp] for tp, mark in zip(outputs, known, strict=True)):
-            known = [0, 0]
-        self._inherited = dict(zip(outputs, known, strict=True))
+        known = {tp: (marks or {}).get(name, 0) for tp, name in zip(outputs, MARKS, strict=True)}
+        if marks is None or any(known[tp] > self._ends[tp] for tp in outputs):
+            known = first_of
+            if start >= 0:
+                self.note_foreign(start)
+            if harbour.policy.is_exactly_once:
+                start = await self._after_the_outputs(first_of, start)
+                known = self._ends
+        self._inherited = dict(known)
         self._already_decided = await read_back(
             harbour.client,
             harbour.clock,
-            {tp: (mark, self._ends[tp]) for tp, mark in zip(outputs, known, strict=True)},
+            {tp: (known[tp], self._ends[tp]) for tp in outputs},
             lambda record: self._input_offset(record, start),
         )
         self._inherited_to = max(self._already_decided, default=-1) + 1
         return {self._input: start}
+
+    async def _after_the_outputs(self, first_of: Mapping[TopicPartition, int], start: int) -> int:
+        """The message after the last one that has its output; `start` where none has."""
+        last = -1
+        for tp in (self._decisions, self._deferrals):
+            found = await read_back_last(
+                self.harbour.client,
+                self.harbour.clock,
+                tp,
+                (first_of[tp], self._ends[tp]),
+                lambda record: self._input_offset(record, 0),
+            )
+            last = max([last, *found])
+        return start if last < 0 else last + 1
 
     async def work(self) -> None:
         """Takes what waits, predicts it, decides it; the next batch is predicted meanwhile."""

@@ -15,7 +15,6 @@ def live(stages: Sequence[Stage], timeout_ms: float) -> tuple[bool, dict[str, An
     shown, stuck = {}, []
     for stage in stages:
         watch = stage.watch
-        watch.look()
         stalled_ms = watch.stalled_ms()
         shown[stage.name] = {
             "stalled_ms": round(stalled_ms),

@@ -217,10 +217,9 @@ class JoinLane(Lane):
             ):
                 return found
         if lowest >= 0:
-            self.harbour.metrics.count("foreign_records", stage=self.stage)
-            log_event("warning", message="foreign commit metadata", partition=self.partition)
+            self.note_foreign(lowest)
         return Positions(
-            lowest_undecided=lowest if lowest >= 0 else first[self._deferrals],
+            lowest_undecided=first[self._deferrals],
             first_early=first[self._results],
             deferrals_read=ends[self._deferrals],
             results_read=0,
@@ -251,6 +250,10 @@ class JoinLane(Lane):
     def _decide(self, verdict: Verdict, slice_: Slice) -> Outgoing:
         deferral, now_ms = decode_deferral(verdict.pending.header), slice_.now_ms
         slice_.told.decision(verdict.path, verdict.reason, now_ms - deferral.ingest_ms)
+        if verdict.reason is Reason.OVERFLOW:
+            log_event(
+                "overflow", bound="max_pending", partition=self.partition, origin=deferral.origin
+            )
         if verdict.reason is Reason.DEADLINE:
             slice_.told.due.append((verdict.pending.deadline_ms, now_ms))
         traceparent = self._spans.decided(verdict, deferral, now_ms, slice_.told)

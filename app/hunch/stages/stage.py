@@ -49,6 +49,7 @@ class Stage:
         self.name = name
         self.member = member
         self._clock = clock
+        self._leaves_first = policy.is_exactly_once
         self._reader = Reader(client.consumer(isolation), clock)
         harbour = Harbour(
             client=client,
@@ -94,6 +95,13 @@ class Stage:
                 await self._clock.wait_for(self._reader.stop(), STOP_MS)
 
     async def drain(self, timeout_ms: float) -> None:
-        """Reads no more, finishes what is in hand, commits it; what is pending stays in Kafka."""
-        await self.lanes.drain(timeout_ms)
-        await self.member.commit()
+        """Reads no more, finishes what is in hand, commits it; what is pending stays in Kafka.
+
+        With transactions the seat goes first: others take over meanwhile, and their fence ends what
+        is not finished. A plain commit needs the seat.
+        """
+        if self._leaves_first:
+            await asyncio.gather(self.lanes.drain(timeout_ms), self.member.leave(timeout_ms))
+        else:
+            await self.lanes.drain(timeout_ms)
+            await self.member.commit()

@@ -5,6 +5,7 @@ last offsets of a partition may be markers that nobody can read. Ends are asked 
 while the broker does not tell them, it counts as away, and nobody as stuck.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 from aiokafka.errors import KafkaError
@@ -16,10 +17,15 @@ from hunch.kafka.lane import Lane
 from hunch.kafka.lanes import Lanes
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader
-from hunch.telemetry import Metrics
+from hunch.telemetry import Metrics, log_event
 from hunch.telemetry.names import GaugeName
 
 LOOK_EVERY_MS = 2_000
+WARN_EVERY_MS = 60_000
+SKEW_MS = 10.0
+"""A deferral cannot be read before it was written: more than this is a clock that is ahead."""
+MOST_WAY_MS = 1_000.0
+"""The shortest way of a deferral takes less, also under load."""
 ENDS_TIMEOUT_MS = 2_000
 HELD: tuple[GaugeName, ...] = ("pending", "early_results", "slow_queue")
 
@@ -52,6 +58,7 @@ class Watch:
         self._clock = clock
         self._is_computing = is_computing
         self._progress = ProgressState()
+        self._warned_of_skew_ms = -math.inf
         self._ends: dict[TopicPartition, int] = {}
         self._behind_since_ms: dict[TopicPartition, float] = {}
         self._tell(metrics)
@@ -61,7 +68,22 @@ class Watch:
         while True:
             await self._ask_ends()
             self.look()
+            self._warn_of_skew()
             await self._clock.sleep(LOOK_EVERY_MS)
+
+    def _warn_of_skew(self) -> None:
+        now_ms = self._clock.now_ms()
+        skew_ms = 1000 * self._skew_s().get((), 0.0)
+        is_new = now_ms - self._warned_of_skew_ms > WARN_EVERY_MS
+        if is_new and not -SKEW_MS <= skew_ms <= MOST_WAY_MS:
+            self._warned_of_skew_ms = now_ms
+            log_event(
+                "clock_skew",
+                stage=self.name,
+                skew_ms=round(skew_ms, 1),
+                message="this clock and the fast stage's differ, or deferrals are long on the way: "
+                "deadlines are off by as much; let both machines follow the same time server",
+            )
 
     def look(self) -> None:
         """Looks now; whoever asks for a judgement looks first."""
@@ -76,8 +98,9 @@ class Watch:
         self.has_been_ready |= self._lanes.is_ready()
 
     def stalled_ms(self) -> float:
-        """For how long work has waited without any progress."""
-        return self._progress.stalled_ms(self._clock.now_ms())
+        """For how long work has waited without any progress, as seen now."""
+        self.look()
+        return self._progress.stalled_ms
 
     def missing(self) -> list[int]:
         """Owned partitions that had no running lane for too long."""
@@ -170,7 +193,6 @@ class Watch:
         return {(self.name, tp.topic, str(tp.partition)): n for tp, n in self.lag().items()}
 
     def _stalled_s(self) -> dict[tuple[str, ...], float]:
-        self.look()
         return {(self.name,): self.stalled_ms() / 1000}
 
     def _skew_s(self) -> dict[tuple[str, ...], float]:

@@ -27,6 +27,8 @@ EventName = Literal[
     "lane_missing",  # a partition is owned and no lane of it runs
     "lost_records",  # the broker deleted records before anybody read them
     "overflow",  # a bound was reached, and which
+    "clock_skew",  # the clocks of two stages differ
+    "commit_foreign",  # a committed offset is not Hunch's own, and is not believed
     "commit_failed",  # offsets were not taken; they go again with the next commit
     "read_failed",  # a read broke; its lanes take over again
     "slow_model_failed",  # a whole batch failed in the slow model and falls back
@@ -48,7 +50,9 @@ _WARNINGS: frozenset[EventName] = frozenset(
         "lane_lost",
         "lane_missing",
         "lost_records",
+        "commit_foreign",
         "overflow",
+        "clock_skew",
         "commit_failed",
         "read_failed",
         "slow_model_failed",

@@ -84,7 +84,9 @@ COUNTERS: dict[CounterName, Described] = {
     "deadline_misses": Described("Fallbacks emitted more than 10 ms after their deadline."),
     "lost_records": Described("Records that the broker deleted before they were read.", ("stage",)),
     "takeovers": Described("Lanes opened.", ("stage",)),
-    "lanes_lost": Described("Lanes that ended by an error or by another owner.", ("stage",)),
+    "lanes_lost": Described(
+        "Lanes that ended by an error or by another owner.", ("stage", "cause")
+    ),
     "duplicates_skipped": Described(
         "Records read again after a takeover and not decided again.", ("stage",)
     ),

@@ -10,6 +10,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
+from hunch.kafka.client import Isolation
 from hunch.testing.partition import MemoryRecord
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class MemoryConsumer:
     """Reads the partitions it is assigned, from where it was told to seek."""
 
-    def __init__(self, log: "MemoryLog") -> None:
+    def __init__(self, log: "MemoryLog", isolation: Isolation) -> None:
         self._log = log
+        self._isolation = isolation
         self._positions: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
         self._is_running = False
@@ -106,10 +108,11 @@ class MemoryConsumer:
         return {name: self._log.partition(name).start for name in partitions}
 
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset after the last visible record of each partition."""
-        await self._log.clock.sleep(0)
-        self._log.raise_fault("ends", *partitions)
-        return {name: self._log.partition(name).visible_end for name in partitions}
+        """The end of each partition that this reader can reach: the last stable offset, or all."""
+        return await self._log.ask("ends", partitions, lambda: self._ends(partitions))
+
+    def _ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {name: self._log.partition(name).visible_end(self._isolation) for name in partitions}
 
     def _take(
         self, partitions: tuple[TopicPartition, ...], max_records: int | None
@@ -126,7 +129,9 @@ class MemoryConsumer:
         for name, start in starts.items():
             if left == 0:
                 break
-            records, self._positions[name] = self._log.partition(name).read(start, left)
+            records, self._positions[name] = self._log.partition(name).read(
+                start, left, self._isolation
+            )
             if records:
                 found[name] = records
                 left = None if left is None else left - len(records)

@@ -1,6 +1,7 @@
 """Consumer groups of the in-memory log: seats, eager rebalances, sticky assignment, commits."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_METADATA_CHARS = 4096
 """What Kafka's `offset.metadata.max.bytes` allows by default."""
+
+Noted = dict[TopicPartition, tuple[int, OffsetAndMetadata]]
+"""Offsets, each with its place in the order in which they arrived."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,19 +56,7 @@ class MemorySeat:
         Raises `OffsetMetadataTooLargeError` for longer metadata than Kafka takes, after the other
         partitions of the call were committed.
         """
-        await self._log.clock.sleep(0)
-        self._log.raise_fault("commit", *offsets)
-        if self not in self.group.seats:
-            raise CommitFailedError
-        too_large = False
-        for name, committed in offsets.items():
-            self._log.partition(name)
-            if len(committed.metadata) > MAX_METADATA_CHARS:
-                too_large = True
-            else:
-                self.group.offsets[name] = committed
-        if too_large:
-            raise OffsetMetadataTooLargeError
+        await self._log.ask("commit", list(offsets), lambda: self._commit(offsets))
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Reads nothing from these; raises `IllegalStateError` for what is not assigned."""
@@ -84,6 +76,16 @@ class MemorySeat:
             self._log.spawn(self.group.rebalance())
         await self._log.clock.sleep(0)
 
+    def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        if self not in self.group.seats:
+            raise CommitFailedError
+        for name in offsets:
+            self._log.partition(name)
+        noted, refused = self.group.note(offsets)
+        self.group.commit(noted)
+        if refused:
+            raise OffsetMetadataTooLargeError
+
 
 class Group:
     """The seats and the committed offsets of one group."""
@@ -92,7 +94,23 @@ class Group:
         self.partitions = list(partitions)
         self.seats: list[MemorySeat] = []
         self.offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._sent: dict[TopicPartition, int] = {}
+        self._serial = itertools.count()
         self._one_at_a_time = asyncio.Lock()
+
+    def note(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
+    ) -> tuple[Noted, list[TopicPartition]]:
+        """What arrives now, to be committed at once or with a transaction; and what is refused."""
+        at = next(self._serial)
+        refused = [tp for tp, found in offsets.items() if len(found.metadata) > MAX_METADATA_CHARS]
+        return {tp: (at, found) for tp, found in offsets.items() if tp not in refused}, refused
+
+    def commit(self, noted: Noted) -> None:
+        """Makes it count, unless something has arrived later and counts already."""
+        for name, (at, found) in noted.items():
+            if at > self._sent.get(name, -1):
+                self.offsets[name], self._sent[name] = found, at
 
     async def rebalance(self) -> None:
         """Revokes everything from every seat, then assigns everything; returns when all heard."""

@@ -2,28 +2,34 @@
 
 Everything that happens is ordered by the event loop and the manual clock alone, so a test that
 passes once passes always. Faults are asked for by name: see `fail_next`, `hold`, `truncate`,
-`skip_offsets`, `rebalance`, `evict`.
+`skip_offsets`, `rebalance`, `evict`, `hold_coordinator`, `latency_ms`.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Literal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal, TypeVar
 
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
+from hunch.errors import BrokerError
 from hunch.kafka.client import Header, Isolation
 from hunch.testing.clock import ManualClock
 from hunch.testing.consumer import MemoryConsumer
+from hunch.testing.faults import Fault, Faults, Operation
 from hunch.testing.group import Group, Listener, MemorySeat
 from hunch.testing.partition import MemoryRecord, Partition
 from hunch.testing.producer import Entry, MemoryProducer
+from hunch.testing.transactions import Transactions
 
-Operation = Literal["produce", "fetch", "ends", "commit", "committed"]
+T = TypeVar("T")
 Held = Literal["records", "acknowledgements"]
 
+COMMITTED_MS = 4_000
+"""How long `committed` asks a coordinator that does not answer."""
 _CREATE_TIME = 0
 """Kafka's code for a timestamp that the producer has set."""
+_COORDINATED: set[Operation] = {"commit", "committed", "fence", "txn_offsets", "end_txn"}
 
 
 class MemoryLog:
@@ -32,36 +38,55 @@ class MemoryLog:
     Args:
         clock: whose time stamps records and limits waits.
         max_batch_bytes: the bound of one batch.
+
+    Attributes:
+        latency_ms: how long a request and its answer take together. Over 0, a request is on its way
+            for half of it, and arrives also when whoever sent it is gone by then.
+        transactions: who may write under which transactional id, and what is open.
     """
 
     def __init__(self, clock: ManualClock, *, max_batch_bytes: int = 262_144) -> None:
         self.clock = clock
+        self.latency_ms = 0.0
+        self.transactions = Transactions(self)
         self._max_batch_bytes = max_batch_bytes
         self._topics: dict[str, list[Partition]] = {}
         self._groups: dict[str, Group] = {}
-        self._faults: list[tuple[Operation, BaseException, str | None]] = []
+        self._faults = Faults()
+        self._coordinates = asyncio.Event()
+        self._coordinates.set()
         self._held_answers: dict[TopicPartition, list[_Answer]] = {}
         self._waiting: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def consumer(self, isolation: Isolation) -> MemoryConsumer:
-        """A reader; both isolations see the same, as nothing here is transactional."""
+        """A reader of what is committed, or of all that is written."""
         if isolation not in {"read_committed", "read_uncommitted"}:
             raise ValueError(f"There is no isolation {isolation!r}.")
-        return MemoryConsumer(self)
+        return MemoryConsumer(self, isolation)
 
-    def producer(self) -> MemoryProducer:
-        """A writer."""
-        return MemoryProducer(self, self._max_batch_bytes)
+    def producer(
+        self, transactional_id: str | None = None, transaction_timeout_ms: int = 5_000
+    ) -> MemoryProducer:
+        """A writer; with an id, one that writes in transactions only."""
+        return MemoryProducer(self, self._max_batch_bytes, transactional_id, transaction_timeout_ms)
 
     async def committed(
         self, group: str, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         """Committed offsets with metadata; offset -1 means none."""
-        await self.clock.sleep(0)
-        self.raise_fault("committed", *partitions)
-        known = self._groups[group].offsets if group in self._groups else {}
-        return {name: known.get(name, OffsetAndMetadata(-1, "")) for name in partitions}
+        none = OffsetAndMetadata(-1, "")
+
+        def found() -> dict[TopicPartition, OffsetAndMetadata]:
+            known = self._groups[group].offsets if group in self._groups else {}
+            return {name: known.get(name, none) for name in partitions}
+
+        try:
+            asked = self.ask("committed", partitions, found)
+            return await self.clock.wait_for(asked, COMMITTED_MS + self.latency_ms)
+        except TimeoutError as error:
+            msg = f"The committed offsets of group {group} cannot be had."
+            raise BrokerError(msg) from error
 
     async def close(self) -> None:
         """Closes nothing: the log outlives its clients."""
@@ -89,14 +114,17 @@ class MemoryLog:
         return record
 
     def records(self, topic: str, partition: int | None = None) -> list[MemoryRecord]:
-        """The records of a partition, or of all partitions one after another; held ones too."""
+        """The records of a partition, or of all partitions one after another; held ones too.
+
+        Of transactions, those that a `read_committed` reader may see by now.
+        """
         logs = self._topics[topic]
         chosen = logs if partition is None else [logs[partition]]
-        return [record for log in chosen for record in log.records]
+        return [record for log in chosen for record in log.committed()]
 
     async def join(self, group: str, topic: str, listener: Listener) -> MemorySeat:
         """Takes a seat in a group; returns when every seat has heard its partitions."""
-        joined = self._groups.setdefault(group, Group())
+        joined = self.group(group)
         joined.partitions = [log.name for log in self._topics[topic]]
         seat = MemorySeat(self, joined, listener)
         await self.rejoin(seat)
@@ -123,9 +151,24 @@ class MemoryLog:
         error: BaseException,
         topic: str | None = None,
         count: int = 1,
+        *,
+        is_applied: bool = False,
     ) -> None:
-        """Makes the next `count` operations fail, on one topic or on any."""
-        self._faults.extend([(operation, error, topic)] * count)
+        """Makes the next `count` operations fail, on one topic or on any.
+
+        `is_applied` lets them take effect and loses only the answer: the outcome is unknown.
+        """
+        fault = Fault(operation=operation, error=error, topic=topic, is_applied=is_applied)
+        self._faults.add(fault, count)
+        self.wake()
+
+    def hold_coordinator(self) -> None:
+        """Keeps commits, transactions and questions for offsets waiting, as one that loads does."""
+        self._coordinates.clear()
+
+    def release_coordinator(self) -> None:
+        """Ends `hold_coordinator`: what still waits goes on, in order."""
+        self._coordinates.set()
         self.wake()
 
     def hold(self, topic: str, partition: int, what: Held = "records") -> None:
@@ -133,7 +176,7 @@ class MemoryLog:
         name = TopicPartition(topic, partition)
         log = self.partition(name)
         if what == "records":
-            log.hold_end = log.visible_end
+            log.hold_end = log.visible_end("read_uncommitted")
         else:
             self._held_answers.setdefault(name, [])
 
@@ -165,35 +208,43 @@ class MemoryLog:
         index: int = name.partition
         return logs[index]
 
+    def group(self, name: str) -> Group:
+        """A group, made where there is none."""
+        return self._groups.setdefault(name, Group())
+
+    async def coordinator(self) -> None:
+        """Returns while the coordinator answers; `hold_coordinator` keeps it waiting."""
+        await self._coordinates.wait()
+
+    async def ask(
+        self, operation: Operation, names: Sequence[TopicPartition], apply: Callable[[], T]
+    ) -> T:
+        """One request: it is refused or applied, and answered."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        serving = self._serve(operation, names, apply, answer)
+        if self.latency_ms > 0.0:
+            self.spawn(serving)
+        else:
+            await self.clock.sleep(0)
+            await serving
+        return await answer
+
     def write(
-        self, name: TopicPartition, entries: Sequence[Entry]
+        self, name: TopicPartition, entries: Sequence[Entry], writer: MemoryProducer
     ) -> asyncio.Future[RecordMetadata]:
         """Appends a batch and answers with the offset of its first record, or with a fault."""
-        log = self.partition(name)
+        self.partition(name)
         answer: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        if (error := self._fault("produce", (name,))) is not None:
-            given = _Answer(answer, error)
+        if self.latency_ms > 0.0 or not self._coordinates.is_set():
+            self.spawn(self._write_later(name, entries, writer, answer))
         else:
-            first = log.end
-            for timestamp, key, value, headers in entries:
-                self.append(
-                    name.topic, name.partition, key, value, headers=headers, timestamp=timestamp
-                )
-            metadata = RecordMetadata(
-                name.topic, name.partition, name, first, None, _CREATE_TIME, log.start
-            )
-            given = _Answer(answer, metadata)
-        if name in self._held_answers:
-            self._held_answers[name].append(given)
-        else:
-            asyncio.get_running_loop().call_soon(given.give)
-        self.wake()
+            self._write(name, entries, writer, answer)
         return answer
 
     def raise_fault(self, operation: Operation, *names: TopicPartition) -> None:
         """Raises what `fail_next` has asked for, once."""
-        if (error := self._fault(operation, names)) is not None:
-            raise error
+        if (fault := self._faults.take(operation, names)) is not None:
+            raise fault.error
 
     def wake(self) -> None:
         """Lets every waiting reader look again."""
@@ -218,21 +269,84 @@ class MemoryLog:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _fault(self, operation: Operation, names: Sequence[TopicPartition]) -> BaseException | None:
-        topics = {name.topic for name in names}
-        for index, (wanted, error, topic) in enumerate(self._faults):
-            if wanted == operation and (topic is None or topic in topics):
-                del self._faults[index]
-                return error
-        return None
+    async def _serve(
+        self,
+        operation: Operation,
+        names: Sequence[TopicPartition],
+        apply: Callable[[], T],
+        answer: asyncio.Future[T],
+    ) -> None:
+        if self.latency_ms > 0.0:
+            await self.clock.sleep(self.latency_ms / 2)
+        if operation in _COORDINATED:
+            await self.coordinator()
+        outcome: T | BaseException
+        fault = self._faults.take(operation, names)
+        try:
+            outcome = apply() if fault is None or fault.is_applied else fault.error
+        except Exception as error:  # noqa: BLE001 - the client's to hear, like any answer
+            outcome = error
+        if fault is not None:
+            outcome = fault.error
+        self.wake()
+        if self.latency_ms > 0.0:
+            await self.clock.sleep(self.latency_ms / 2)
+        _Answer(answer, outcome).give()
+
+    async def _write_later(
+        self,
+        name: TopicPartition,
+        entries: Sequence[Entry],
+        writer: MemoryProducer,
+        answer: asyncio.Future[RecordMetadata],
+    ) -> None:
+        await self.clock.sleep(self.latency_ms / 2)
+        if writer.needs_coordinator(name):
+            await self.coordinator()
+        self._write(name, entries, writer, answer)
+
+    def _write(
+        self,
+        name: TopicPartition,
+        entries: Sequence[Entry],
+        writer: MemoryProducer,
+        answer: asyncio.Future[RecordMetadata],
+    ) -> None:
+        log, fault = self.partition(name), self._faults.take("produce", (name,))
+        outcome: RecordMetadata | BaseException
+        try:
+            writer.enter(log, len(entries), is_refused=fault is not None and not fault.is_applied)
+        except KafkaError as error:
+            outcome = error
+        else:
+            first = log.end
+            if fault is None or fault.is_applied:
+                for timestamp, key, value, headers in entries:
+                    self.append(
+                        name.topic, name.partition, key, value, headers, timestamp=timestamp
+                    )
+            outcome = RecordMetadata(
+                name.topic, name.partition, name, first, None, _CREATE_TIME, log.start
+            )
+            outcome = outcome if fault is None else fault.error
+        given = _Answer(answer, outcome)
+        if name in self._held_answers:
+            self._held_answers[name].append(given)
+        elif self.latency_ms > 0.0:
+            self.spawn(self._give_later(given))
+        else:
+            asyncio.get_running_loop().call_soon(given.give)
+        self.wake()
+
+    async def _give_later(self, given: "_Answer") -> None:
+        await self.clock.sleep(self.latency_ms / 2)
+        given.give()
 
 
 class _Answer:
     """What a batch will be told."""
 
-    def __init__(
-        self, future: asyncio.Future[RecordMetadata], outcome: RecordMetadata | BaseException
-    ) -> None:
+    def __init__(self, future: asyncio.Future[Any], outcome: Any) -> None:
         self._future = future
         self._outcome = outcome
 

@@ -1,4 +1,9 @@
-"""One partition of the in-memory log: records at offsets, with gaps, a start and a hidden tail."""
+"""One partition of the in-memory log: records at offsets, with gaps, a start and a hidden tail.
+
+Records of transactions stand among the others from the moment they are written. Until the earliest
+open transaction ends, a `read_committed` reader sees nothing from its first record on, whoever
+wrote it; aborted records it never sees.
+"""
 
 import bisect
 import operator
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 
 from aiokafka.structs import TopicPartition
 
-from hunch.kafka.client import Header
+from hunch.kafka.client import Header, Isolation
 
 _OFFSET = operator.attrgetter("offset")
 
@@ -40,11 +45,13 @@ class Partition:
         self.start = 0
         self.end = 0
         self.hold_end: int | None = None
+        self._open: dict[object, int] = {}
+        self._aborted: set[int] = set()
 
-    @property
-    def visible_end(self) -> int:
-        """The end as readers see it."""
-        return self.end if self.hold_end is None else self.hold_end
+    def visible_end(self, isolation: Isolation) -> int:
+        """The end as readers see it: the last stable offset, or all that is written."""
+        end = self.end if self.hold_end is None else self.hold_end
+        return end if isolation == "read_uncommitted" else min([end, *self._open.values()])
 
     def append(
         self,
@@ -67,6 +74,16 @@ class Partition:
         self.end += 1
         return record
 
+    def begin_transaction(self, transaction: object) -> None:
+        """The next record belongs to a transaction; only the first call counts."""
+        self._open.setdefault(transaction, self.end)
+
+    def end_transaction(self, transaction: object, aborted: Sequence[int]) -> None:
+        """Writes its marker; the records at the offsets `aborted` never were."""
+        self._open.pop(transaction, None)
+        self._aborted.update(aborted)
+        self.skip(1)
+
     def skip(self, count: int) -> None:
         """Uses up `count` offsets that nobody can read."""
         self.end += count
@@ -76,13 +93,29 @@ class Partition:
         self.start = max(self.start, min(before, self.end))
         del self.records[: bisect.bisect_left(self.records, self.start, key=_OFFSET)]
 
-    def read(self, position: int, limit: int | None) -> tuple[list[MemoryRecord], int]:
+    def committed(self) -> list[MemoryRecord]:
+        """All records that count: neither aborted nor beyond the first open transaction."""
+        last = min(self._open.values(), default=self.end)
+        kept = self.records[: bisect.bisect_left(self.records, last, key=_OFFSET)]
+        return self._without_aborted(kept)
+
+    def read(
+        self, position: int, limit: int | None, isolation: Isolation
+    ) -> tuple[list[MemoryRecord], int]:
         """Up to `limit` visible records from `position` on, and the position after them."""
+        end = self.visible_end(isolation)
         first = bisect.bisect_left(self.records, position, key=_OFFSET)
-        last = bisect.bisect_left(self.records, self.visible_end, key=_OFFSET)
-        if limit is not None:
-            last = min(last, first + limit)
+        last = bisect.bisect_left(self.records, end, key=_OFFSET)
         found = self.records[first:last]
+        if isolation != "read_uncommitted":
+            found = self._without_aborted(found)
+        if limit is not None:
+            found = found[:limit]
         if found:
             return found, found[-1].offset + 1
-        return [], max(position, self.visible_end)
+        return [], max(position, end)
+
+    def _without_aborted(self, records: list[MemoryRecord]) -> list[MemoryRecord]:
+        if not self._aborted:
+            return records
+        return [record for record in records if record.offset not in self._aborted]
