@@ -36,6 +36,8 @@ from tests.kafka.processes import HUNCH, hunch, surroundings
 PARTITIONS = 4
 HEARD_S = 60.0
 DECIDED_S = 90.0
+STALLED_S = 20.0
+"""With nothing new decided for so long, the rest is taken for lost."""
 SETTLED_S = 5.0
 """From the first decision in each partition until the groups must have settled."""
 LAST_S = 3.0
@@ -159,7 +161,10 @@ class Run:
         self.prefix = f"chaos-{plan.mix.name}-{plan.seed}-{int(time.time()) % 100_000}."
         settings = plan.in_force(broker.bootstrap) | {"topic_prefix": self.prefix}
         self._create_topics(settings)
-        oddities = json.dumps({"seed": plan.seed, "notice_ms": plan.mix.notice_ms})
+        mix = plan.mix
+        oddities = json.dumps(
+            {"seed": plan.seed, "notice_ms": mix.notice_ms, "forgets": mix.forgets}
+        )
         self.crew = Crew(folder, settings, oddities, plan.app)
         self.havoc = Havoc(self.crew, broker, f"{self.prefix}decisions", self._say)
         self._oracle = Oracle.of(ROOT / "models")
@@ -235,12 +240,24 @@ class Run:
         self.phase = "end"
         self.load.stop()
         self._truth = read_truth(self._broker.bootstrap, self.prefix, PARTITIONS)
-        self._wait(lambda: self.witness.origins >= self._truth.messages.keys(), DECIDED_S)
+        self._wait(self._is_decided_or_stalled(), DECIDED_S)
         self._pause(LAST_S)
         self.crew.end()
         self._truth = read_truth(self._broker.bootstrap, self.prefix, PARTITIONS)
         self._wait(lambda: self.witness.origins >= self._truth.messages.keys(), LAST_S)
         self._aborted = aborted(self._broker.data, [f"{self.prefix}{topic}" for topic in TOPICS])
+
+    def _is_decided_or_stalled(self) -> Callable[[], bool]:
+        decided, since_s = 0, time.monotonic()
+
+        def is_over() -> bool:
+            nonlocal decided, since_s
+            if len(self.witness.origins) > decided:
+                decided, since_s = len(self.witness.origins), time.monotonic()
+            is_stalled = time.monotonic() - since_s > STALLED_S
+            return is_stalled or self.witness.origins >= self._truth.messages.keys()
+
+        return is_over
 
     def _judge(self, loaded_until_s: float, cost: dict[str, float]) -> Outcome:
         plan, seen = self.plan, self.witness.seen

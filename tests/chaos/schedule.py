@@ -62,6 +62,7 @@ class Mix:
         mean_pause_s: between the end of a fault's beginning and the next; exponential.
         least_pause_s: added to each pause: with it, faults come one at a time.
         notice_ms: how late a process notices what a rebalance has changed.
+        forgets: the share of answers about committed offsets that are empty.
         hurried: the share of messages that ask for a deadline of their own, 1 s after they are
             sent: with a long Δ, old deferrals wait among young ones that are decided.
         settings: of Hunch.
@@ -73,6 +74,7 @@ class Mix:
     mean_pause_s: float = 2.5
     least_pause_s: float = 0.0
     notice_ms: int = 0
+    forgets: float = 0.0
     hurried: float = 0.0
     settings: Mapping[str, object] = field(default_factory=dict)
 
@@ -97,10 +99,11 @@ MIXES = {
             stages=("fast", "join"),
             mean_pause_s=1.5,
             notice_ms=300,
+            forgets=0.15,
             hurried=0.7,
             settings={"delta_ms": 5_000, **OVERLOADED},
         ),
-        Mix(name="dense", weights=EVERYTHING, hurried=0.2),
+        Mix(name="dense", weights=EVERYTHING, hurried=0.2, forgets=0.02),
         Mix(
             name="sparse",
             weights=dict.fromkeys(Kind, 1),
