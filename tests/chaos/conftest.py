@@ -9,7 +9,7 @@ from tests.chaos.oracle import Oracle
 from tests.conftest import lack
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chaos_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A real broker that may be killed, frozen and started again; its files are in `data`."""
     folder = tmp_path_factory.mktemp("chaos")

@@ -196,6 +196,7 @@ class Run:
             self._worker.stop()
             self.witness.stop()
             self.crew.kill_all()
+            self._said.close()
         cpu_s, wall_s = _cpu_s() - cpu_before, time.monotonic() - wall_before
         return self._judge(loaded_until_s, {"wall_s": round(wall_s, 1), "cpu_s": round(cpu_s, 1)})
 
@@ -354,10 +355,17 @@ class Run:
         set_topic(admin, f"{self.prefix}decisions", "message.timestamp.type", "LogAppendTime")
 
 
-def run(plan: Plan, broker: KafkaBroker, progress: Progress | None = None) -> Outcome:
-    """Runs a plan; logs stay in a temporary folder."""
+def run(
+    plan: Plan,
+    broker: KafkaBroker,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
+) -> Outcome:
+    """Runs a plan; logs stay in the folder, which is a new temporary one where none is given."""
     broker.start()
-    folder = Path(tempfile.mkdtemp(prefix=f"hunch-chaos-{plan.mix.name}-{plan.seed}-"))
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix=f"hunch-chaos-{plan.mix.name}-{plan.seed}-"))
     outcome = Run(plan, broker, folder, progress or Progress()).go()
     (folder / "outcome.json").write_text(json.dumps(outcome.as_json(), indent=1))
     return outcome

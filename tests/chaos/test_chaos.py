@@ -18,9 +18,9 @@ SEED = int(os.environ.get("CHAOS_SEED", SHORT.seed))
 @pytest.mark.kafka
 @pytest.mark.slow
 @pytest.mark.timeout(240, func_only=True)
-def test_exactly_once_survives_the_short_run(chaos_broker, measured):
+def test_exactly_once_survives_the_short_run(chaos_broker, measured, tmp_path):
     """Kills, zombies, handovers, refusals and a broker that dies: one decision each, on time."""
-    outcome = run(replace(SHORT, seed=SEED), chaos_broker)
+    outcome = run(replace(SHORT, seed=SEED), chaos_broker, folder=tmp_path)
     counts = outcome.counts
     measured(
         f"chaos, seed {SEED}: {counts['messages']} messages, {sum(outcome.deeds.values())} faults, "
@@ -37,17 +37,18 @@ def test_exactly_once_survives_the_short_run(chaos_broker, measured):
 @pytest.mark.kafka
 @pytest.mark.slow
 @pytest.mark.timeout(180, func_only=True)
-def test_at_least_once_decides_some_messages_twice(chaos_broker, measured):
+def test_at_least_once_decides_some_messages_twice(chaos_broker, measured, tmp_path):
     """The harness can fail: zombies decide a second time, which is found; nothing is lost."""
     zombies = replace(
         MIXES["short"],
         weights={Kind.FREEZE: 1},
         stages=("fast", "join"),
-        mean_pause_s=3.0,
+        mean_pause_s=1.0,
     )
     outcome = run(
-        replace(SHORT, mix=zombies, seed=SEED, seconds=15.0, delivery="at-least-once"),
+        replace(SHORT, mix=zombies, seed=SEED, seconds=10.0, delivery="at-least-once"),
         chaos_broker,
+        folder=tmp_path,
     )
     problems = outcome.problems
     measured(f"chaos, at-least-once: {problems['duplicate']} decided twice, seed {SEED}")
