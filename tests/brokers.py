@@ -147,12 +147,15 @@ def is_alive(pid: int) -> bool:
     return shown.stdout.strip()[:1] not in {"", "Z"}
 
 
-def comes_true(claim: Callable[[], bool], timeout_s: float) -> bool:
+def comes_true(
+    claim: Callable[[], bool], timeout_s: float, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
     """Waits until a claim about other processes is true; says whether that came in time."""
     until = time.monotonic() + timeout_s
     while not claim():
         if time.monotonic() > until:
             return False
+        meanwhile()
         time.sleep(0.05)
     return True
 

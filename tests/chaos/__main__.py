@@ -7,6 +7,7 @@ lost, decided twice, contradicted or late; logs stay in a temporary folder.
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from tests.brokers import ROOT, KafkaBroker, Missing
 from tests.chaos import report
+from tests.chaos.package import copy_app
 from tests.chaos.run import Outcome, Plan, run
 from tests.chaos.schedule import MIXES, Kind
 
@@ -59,7 +61,7 @@ def main(
             wanted=wanted if name == "dense" else {},
             rate=rate,
             session_ms=session_ms,
-            app=app.resolve(),
+            app=app,
         )
         for name, share in (SHARES if mix == "all" else {mix: 1.0}).items()
     ]
@@ -70,12 +72,13 @@ def main(
 
 def _run_all(plans: list[Plan], console: Console) -> list[Outcome]:
     folder = Path(tempfile.mkdtemp(prefix="hunch-chaos-broker-"))
-    broker = KafkaBroker(folder)
+    broker = KafkaBroker(folder / "broker")
     outcomes = []
     try:
         broker.start()
         with report.Screen(console) as screen:
-            outcomes = [run(plan, broker, screen) for plan in plans]
+            copied = copy_app(plans[0].app.resolve(), folder)
+            outcomes = [run(replace(plan, app=copied), broker, screen) for plan in plans]
     except Missing as missing:
         console.print(str(missing))
         sys.exit(1)

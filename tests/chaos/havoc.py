@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ConfigResource,
 )
 from tests.brokers import KafkaBroker
-from tests.chaos.crew import Crew
+from tests.chaos.crew import Crew, is_extra
 from tests.chaos.schedule import BROKER, Fault, Kind
 
 SMALL_BYTES = (300, 2_000)
@@ -53,7 +53,6 @@ class Undo(NamedTuple):
 
     at_s: float
     number: int
-    slot: str | None
     action: Callable[[], None]
 
 
@@ -94,7 +93,7 @@ class Havoc:
         elif fault.kind is Kind.EXTRA:
             slot = self._crew.extra(fault.stage)
             deed = self._note(fault, slot, None, fault.lasts_s)
-            self._later(fault.lasts_s, slot, partial(self._leave, slot, deed))
+            self._later(fault.lasts_s, partial(self._leave, slot, deed))
         else:
             self._hit_process(fault)
 
@@ -124,7 +123,7 @@ class Havoc:
             self.left_out[fault.kind] += 1
             return
         slot = live[int(fault.pick * len(live))]
-        back_in_s = None if "-x" in slot else fault.lasts_s
+        back_in_s = None if is_extra(slot) else fault.lasts_s
         deed = self._note(fault, slot, self._crew.owned(slot), fault.lasts_s)
         if fault.kind is Kind.KILL:
             self._crew.kill(slot, back_in_s)
@@ -132,17 +131,17 @@ class Havoc:
             self._crew.stop(slot, back_in_s)
         else:
             self._crew.freeze(slot)
-            self._later(fault.lasts_s, slot, partial(self._thaw, slot, deed))
+            self._later(fault.lasts_s, partial(self._thaw, slot, deed))
 
     def _stall(self, fault: Fault) -> None:
         live = self._crew.live("slow")
         deed = self._note(fault, "slow", None, fault.lasts_s)
         for slot in live:
-            if fault.is_harsh and "-x" not in slot:
+            if fault.is_harsh and not is_extra(slot):
                 self._crew.kill(slot, fault.lasts_s)
             else:
                 self._crew.freeze(slot)
-                self._later(fault.lasts_s, slot, partial(self._thaw, slot, deed))
+                self._later(fault.lasts_s, partial(self._thaw, slot, deed))
 
     def _thaw(self, slot: str, deed: Deed) -> None:
         deed.ended_s = time.time()
@@ -209,8 +208,8 @@ class Havoc:
         self._say(f"{fault.kind} {slot}" + ("" if hit is None else f" {sorted(hit)}"))
         return deed
 
-    def _later(self, seconds: float, slot: str, action: Callable[[], None]) -> None:
-        heapq.heappush(self._undos, Undo(time.time() + seconds, next(self._numbers), slot, action))
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._undos, Undo(time.time() + seconds, next(self._numbers), action))
 
 
 def set_topic(admin: AdminClient, topic: str, key: str, value: str) -> None:

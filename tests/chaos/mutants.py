@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from tests.brokers import ROOT, KafkaBroker, Missing
+from tests.chaos.package import copy_app
 from tests.chaos.report import Screen
 from tests.chaos.run import Outcome, Plan, run
 from tests.chaos.schedule import MIXES
@@ -86,15 +87,6 @@ def mutate(mutant: Mutant, app: Path) -> None:
                 f"{text.count(change.old)} times, so mutants.toml has to follow the code."
             )
         path.write_text(text.replace(change.old, change.new))
-
-
-def copy_app(app: Path, folder: Path) -> Path:
-    """A copy of the package that finds the bundled models and topics beside it."""
-    copied = folder / "app"
-    shutil.copytree(app, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    for room in ("models", "topics"):
-        (folder / room).symlink_to(ROOT / room)
-    return copied
 
 
 def main(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
-from tests.brokers import ROOT, KafkaBroker
+from tests.brokers import ROOT, KafkaBroker, comes_true
 from tests.chaos.accounts import account, bugs, takeovers
 from tests.chaos.crew import Crew
 from tests.chaos.gaps import Gaps, gaps
@@ -30,7 +30,7 @@ from tests.chaos.oracle import TAU, Oracle
 from tests.chaos.schedule import Kind, Mix, faults
 from tests.chaos.slow_worker import SlowWorker
 from tests.chaos.verdicts import Interval, Verdicts, judge, merged, restless_spans
-from tests.chaos.witness import Decision, Witness, comes_true, read_all, read_truth
+from tests.chaos.witness import Decision, Witness, read_all, read_truth
 from tests.kafka.processes import HUNCH, hunch, surroundings
 
 PARTITIONS = 4

@@ -4,7 +4,8 @@ import compileall
 
 import pytest
 from tests.brokers import ROOT
-from tests.chaos.mutants import Change, DoesNotApply, Mutant, copy_app, described, mutate
+from tests.chaos.mutants import Change, DoesNotApply, Mutant, described, mutate
+from tests.chaos.package import copy_app
 from tests.chaos.schedule import MIXES
 
 

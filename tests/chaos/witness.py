@@ -5,7 +5,7 @@ The client is not the one that Hunch uses, and reads every partition from offset
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -159,17 +159,6 @@ def read_all(bootstrap: str, topic: str, partitions: int) -> Iterator[Any]:
                     open_partitions.discard(record.partition())
     finally:
         consumer.close()
-
-
-def comes_true(claim: Callable[[], bool], timeout_s: float, tend: Callable[[], None]) -> bool:
-    """Waits until a claim is true, and tends to something meanwhile; whether it came in time."""
-    until = time.monotonic() + timeout_s
-    while not claim():
-        if time.monotonic() > until:
-            return False
-        tend()
-        time.sleep(0.1)
-    return True
 
 
 def _consumer(bootstrap: str, more: dict[str, object]) -> Consumer:
