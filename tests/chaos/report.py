@@ -13,6 +13,12 @@ from tests.chaos.run import Outcome, Progress, Run
 
 LINES_SHOWN = 8
 EVIDENCE_SHOWN = 3
+SHORT_NAMES = {
+    "takeovers": "takeovers, ",
+    "lanes_lost": "lane lost, ",
+    "logged": "logged: ",
+    "ended_by_themselves": "ended by itself, code ",
+}
 
 
 class Screen(Progress):
@@ -85,32 +91,27 @@ def again(outcome: Outcome) -> str:
 
 
 def _found(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(title="What was found", title_justify="left")
-    for column in ("", *(outcome.plan.mix.name for outcome in outcomes)):
-        table.add_column(column, justify="right" if column else "left")
+    table = _table("What was found", outcomes)
     _row(table, "messages", [outcome.counts["messages"] for outcome in outcomes])
     _row(table, "decisions", [outcome.counts["decisions"] for outcome in outcomes])
     for path in _names(outcome.counts["paths"] for outcome in outcomes):
         _row(table, f"  {path}", [outcome.counts["paths"].get(path, 0) for outcome in outcomes])
     for name in outcomes[0].problems:
         values = [outcome.problems[name] for outcome in outcomes]
-        style = "bold red" if any(values) else "green"
-        table.add_row(name.upper(), *(f"{value:,}" for value in values), style=style)
+        _row(table, name.upper(), values, style="bold red" if any(values) else "green")
     return table
 
 
 def _done(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(title="What was done", title_justify="left")
-    for column in ("", *(outcome.plan.mix.name for outcome in outcomes)):
-        table.add_column(column, justify="right" if column else "left")
+    table = _table("What was done", outcomes)
     for kind in _names(outcome.deeds for outcome in outcomes):
         _row(table, kind, [outcome.deeds[kind] for outcome in outcomes])
     for name in ("aborted_transactions", "fences"):
         _row(table, name.replace("_", " "), [outcome.counts[name] for outcome in outcomes])
-    for counted in ("takeovers", "lanes_lost", "logged", "ended_by_themselves"):
+    for counted in SHORT_NAMES:
         for name in _names(outcome.counts[counted] for outcome in outcomes):
             values = [outcome.counts[counted].get(name, 0) for outcome in outcomes]
-            _row(table, f"{counted.replace('_', ' ')}: {name}", values)
+            _row(table, f"{SHORT_NAMES[counted]}{name}", values)
     _row(table, "seconds", [round(outcome.counts["wall_s"]) for outcome in outcomes])
     _row(table, "CPU seconds", [round(outcome.counts["cpu_s"]) for outcome in outcomes])
     return table
@@ -154,5 +155,17 @@ def _names(counted: Any) -> list[str]:
     return [name for name, _ in together.most_common()]
 
 
-def _row(table: Table, name: str, values: Sequence[int]) -> None:
-    table.add_row(name, *(f"{value:,}" for value in values))
+def _table(title: str, outcomes: Sequence[Outcome]) -> Table:
+    """A column for each run, and one for all together where there are more."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(no_wrap=True)
+    for outcome in outcomes:
+        table.add_column(outcome.plan.mix.name, justify="right", overflow="fold")
+    if len(outcomes) > 1:
+        table.add_column("all", justify="right", style="bold")
+    return table
+
+
+def _row(table: Table, name: str, values: Sequence[int], style: str | None = None) -> None:
+    together = [sum(values)] if len(values) > 1 else []
+    table.add_row(name, *(f"{value:,}" for value in [*values, *together]), style=style)

@@ -103,7 +103,7 @@ MIXES = {
             hurried=0.7,
             settings={"delta_ms": 5_000, **OVERLOADED},
         ),
-        Mix(name="dense", weights=EVERYTHING, hurried=0.2, forgets=0.02),
+        Mix(name="dense", weights=EVERYTHING, hurried=0.2, forgets=0.02, notice_ms=300),
         Mix(
             name="sparse",
             weights=dict.fromkeys(Kind, 1),
