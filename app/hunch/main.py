@@ -63,7 +63,8 @@ class Service:
         self.exit_code = 0
         self._clock = SystemClock()
         self._metrics = Metrics()
-        asked = otel.asked()
+        self._limit: asyncio.TimerHandle | None = None
+        asked = otel.asked(is_traced=settings.trace_ratio is not None)
         self._tracing = Tracing(
             asked,
             ratio=settings.trace_ratio,
@@ -278,30 +279,37 @@ class Service:
     async def _drain(self) -> None:
         self._is_draining = True
         log_event("draining", drain_ms=self.settings.drain_ms)
-        limit_s = (self.settings.drain_ms + LEAVE_MS) / 1000
-        asyncio.get_running_loop().call_later(limit_s, self._cut_short)
+        self._limit_the_end(self.settings.drain_ms + LEAVE_MS)
         await asyncio.gather(*(stage.drain(self.settings.drain_ms) for stage in self._running))
 
+    def _limit_the_end(self, limit_ms: float) -> None:
+        """Ends a process that is not let go: what it held stays in Kafka."""
+        if self._limit is not None:
+            self._limit.cancel()
+        loop = asyncio.get_running_loop()
+        self._limit = loop.call_later(limit_ms / 1000, self._cut_short)
+
     def _cut_short(self) -> None:
-        """Ends a process whose broker does not let it go: what it held stays in Kafka."""
-        log_event("drain_cut_short", message="the broker did not answer in time")
+        log_event("drain_cut_short", message="the broker, or a collector, did not answer in time")
         os._exit(self.exit_code or 1)
 
     async def _close(self) -> None:
+        if self._is_draining:
+            self._limit_the_end(LEAVE_MS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._tracing.stop)
-        if self._otlp is not None:
-            await self._otlp.close()
+        await asyncio.gather(
+            asyncio.to_thread(self._tracing.stop),
+            *(part.close() for part in (self._otlp,) if part is not None),
+            *(part.stop() for part in (self._http,) if part is not None),
+        )
         for model in self._models.values():
             await model.stop()
         if self._client is not None:
             await self._client.close()
         if self._embedded is not None:
             self._embedded.stop()
-        if self._http is not None:
-            await self._http.stop()
 
 
 def _calm_the_garbage_collector() -> None:

@@ -1,5 +1,8 @@
 """What every broker with transactions does: isolation, fences, offsets that go with the outputs."""
 
+import asyncio
+import gc
+
 import pytest
 from aiokafka.errors import (
     IllegalOperation,
@@ -265,6 +268,26 @@ async def test_whoever_was_fenced_can_do_nothing_more(cluster, what):
 
             assert ([], 2) == await cluster.seen(topic)
             assert (await offset(cluster, f"{topic}.group", topic))[0] == -1
+
+
+@pytest.mark.parametrize("what", NEXT)
+async def test_a_fence_is_told_once(cluster, what):
+    """Whoever asked hears of it; no other error lies about that nobody retrieves."""
+    topic, name, unheard = await cluster.create_topic(2), cluster.fresh("id"), []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, told: unheard.append(told["message"]))
+    async with cluster.transactional(name) as old:
+        await old.begin_transaction()
+        if what != "send":
+            await cluster.send(old, topic, [1])
+        async with cluster.transactional(name):
+            with pytest.raises(ProducerFenced):
+                await NEXT[what](cluster, old, topic)
+    del old
+    gc.collect()
+    loop.set_exception_handler(None)
+
+    assert [] == unheard
 
 
 async def test_a_fenced_producer_begins_nothing(cluster):

@@ -3,6 +3,7 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests import brokers
 
 from hunch.core.envelope import Answer, Path, Reason, SlowResult
 from hunch.core.joining import Inherited, JoinPolicy, JoinState, Late, Positions, Verdict
@@ -16,17 +17,19 @@ ANSWER = Answer(label="b", confidence=0.9, model="slow@1")
 class Joiner(RuleBasedStateMachine):
     """One partition pair: logs that only grow, an owner that reads them, crashes, and is replaced.
 
-    `decisions` is the owner's output log; a commit may lag behind it by any number of steps, as it
-    does at-least-once, and never runs ahead of it.
+    Offsets of deferrals have gaps: markers and aborted records, for which there may be results all
+    the same. `decisions` is the owner's output log; a commit may lag behind it by any number of
+    steps, as it does at-least-once, and never runs ahead of it.
     """
 
-    max_pending = 4
+    policy = JoinPolicy(max_pending=4, max_early=3, hold_ms=50.0)
 
     @initialize()
     def begin(self):
         """An empty pair, with its first owner."""
         self.now_ms = 1_000.0
-        self.deferrals: list[tuple[int, int]] = []
+        self.deferrals: dict[int, tuple[int, int]] = {}
+        self.end = 0
         self.results: list[SlowResult] = []
         self.decisions: list[Verdict] = []
         self.late: list[Late] = []
@@ -45,7 +48,7 @@ class Joiner(RuleBasedStateMachine):
             results_end=len(self.results),
             now_ms=self.now_ms,
         )
-        self.state = JoinState(JoinPolicy(max_pending=self.max_pending, hold_ms=50.0), inherited)
+        self.state = JoinState(self.policy, inherited)
         self.next_deferral, self.next_result = start.lowest_undecided, start.first_early
         self.taken_over_ms = self.now_ms
         self.commits = []
@@ -56,16 +59,21 @@ class Joiner(RuleBasedStateMachine):
         self.state.on_acknowledged(len(self.decisions))
         self.commits.append((len(self.decisions), self.state.positions()))
 
-    @rule(delta_ms=st.integers(0, 200))
-    def defer(self, delta_ms):
-        """A message is deferred; Δ may be 0."""
-        self.deferrals.append((int(self.now_ms), int(self.now_ms) + delta_ms))
+    @rule(delta_ms=st.integers(0, 200), gap=st.integers(0, 2))
+    def defer(self, delta_ms, gap):
+        """A message is deferred, behind some offsets that nobody can read; Δ may be 0."""
+        self.deferrals[self.end + gap] = (int(self.now_ms), int(self.now_ms) + delta_ms)
+        self.end += gap + 1
 
-    @precondition(lambda self: self.deferrals)
+    @rule(count=st.integers(1, 2))
+    def leave_a_gap(self, count):
+        """A transaction ends: its marker is the last thing in the log for a while."""
+        self.end += count
+
     @rule(data=st.data(), kind=st.sampled_from(["answer", "error", "shed"]))
     def slow_answers(self, data, kind):
-        """A slow worker answers any deferral, in any order, perhaps again."""
-        offset = data.draw(st.integers(0, len(self.deferrals) - 1))
+        """A slow worker answers anything: in any order, again, too early, what was aborted."""
+        offset = data.draw(st.integers(0, self.end + 4))
         self.results.append(
             SlowResult(
                 origin=f"messages-0-{offset}",
@@ -77,17 +85,37 @@ class Joiner(RuleBasedStateMachine):
             )
         )
 
-    @precondition(lambda self: self.next_deferral < len(self.deferrals))
+    def unread(self):
+        """The offsets of deferrals that this owner has not read."""
+        return sorted(offset for offset in self.deferrals if offset >= self.next_deferral)
+
+    @precondition(lambda self: self.unread())
     @rule()
     def read_deferral(self):
-        """The owner reads one deferral."""
-        offset = self.next_deferral
+        """The owner reads one deferral; gaps it does not notice."""
+        offset = self.unread()[0]
         deferred_ms, deadline_ms = self.deferrals[offset]
-        self.next_deferral += 1
+        self.next_deferral = offset + 1
+        pending = self.undecided_and_read()
         verdict = self.state.on_deferral(
             offset, deadline_ms, deferred_ms, key=None, header=b"{}", traceparent=None
         )
+        if verdict is not None and verdict.reason is Reason.OVERFLOW:
+            assert min([*pending, offset]) == verdict.offset
         self.deliver([verdict] if verdict else [])
+
+    @precondition(lambda self: not self.unread() and self.next_deferral < self.end)
+    @rule()
+    def pass_a_gap(self):
+        """With nothing left to read, the position reaches the end of the log."""
+        self.next_deferral = self.end
+        self.state.passed(self.end, self.next_result)
+        self.deliver([])
+
+    def undecided_and_read(self):
+        """What this owner holds, as the log of its decisions tells it."""
+        decided = {verdict.offset for verdict in self.decisions}
+        return {at for at in self.deferrals if at < self.next_deferral and at not in decided}
 
     @precondition(lambda self: self.next_result < len(self.results))
     @rule()
@@ -147,30 +175,116 @@ class Joiner(RuleBasedStateMachine):
     def bounded(self):
         """No more is pending than the bound says."""
         if hasattr(self, "state"):
-            assert self.state.pending <= self.max_pending
+            assert self.state.pending <= self.policy.max_pending
+            assert self.undecided_and_read() == set(self.state._pending)
+
+    @invariant()
+    def early_results_are_bounded(self):
+        """None is kept further ahead than the bound, nor for what was passed, once told so."""
+        if hasattr(self, "state"):
+            self.state.positions()
+            known = max(self.state._deferrals_at, self.state._known_deferrals)
+            assert all(at < known + self.policy.max_early for at in self.state._early)
 
     @invariant()
     def commits_hold_back_the_undecided(self):
-        """Nothing undecided that was read lies below the offset to commit."""
+        """Nothing undecided lies below the offset to commit; the decisions mark is low enough."""
+        if not hasattr(self, "state"):
+            return
+        decided = {verdict.offset: at for at, verdict in enumerate(self.decisions)}
+        for said in (self.committed, self.state.positions()):
+            assert {at for at in self.deferrals if at < said.lowest_undecided} <= set(decided)
+            assert all(
+                at >= said.decisions_mark
+                for offset, at in decided.items()
+                if offset >= said.lowest_undecided
+            )
+
+    @invariant()
+    def no_position_falls(self):
+        """What an owner would commit is nowhere behind what was committed before it."""
         if hasattr(self, "state"):
-            decided = {verdict.offset for verdict in self.decisions}
-            lowest = self.state.positions().lowest_undecided
-            assert set(range(lowest)) <= decided
+            now, before = self.state.positions(), self.committed
+            assert now.lowest_undecided >= before.lowest_undecided
+            assert now.first_early >= before.first_early
+            assert now.deferrals_read >= before.deferrals_read
+            assert now.results_read >= before.results_read
+
+    def settle(self):
+        """Everything that was decided is in the log."""
 
     def teardown(self):
         """In the end, once all is read and due, every deferral has its verdict."""
         if not hasattr(self, "state"):
             return
-        while self.next_deferral < len(self.deferrals):
+        while self.unread():
             self.read_deferral()
+        self.next_deferral = self.end
+        self.state.passed(self.end, self.next_result)
         while self.next_result < len(self.results):
             self.read_result()
         self.now_ms += 1_000
         self.deliver(self.state.on_tick(self.now_ms, 1_000))
-        assert {verdict.offset for verdict in self.decisions} == set(range(len(self.deferrals)))
-        assert self.state.positions().lowest_undecided == len(self.deferrals)
+        self.settle()
+        assert {verdict.offset for verdict in self.decisions} == set(self.deferrals)
+        assert self.state.positions().lowest_undecided == self.end
         self.one_verdict_a_deferral()
 
 
+class TransactionalJoiner(Joiner):
+    """Decisions and positions count together, or not at all; a crash costs what was made since."""
+
+    @initialize()
+    def begin(self):
+        """Nothing is in hand yet."""
+        self.in_hand: list[Verdict] = []
+        super().begin()
+
+    def take_over(self):
+        """What was in hand is lost, whoever had it."""
+        self.in_hand = []
+        super().take_over()
+
+    def deliver(self, verdicts):
+        """Keeps verdicts until the transaction that says so."""
+        self.in_hand += verdicts
+        self.commits = [(0, self.state.positions())]
+
+    def undecided_and_read(self):
+        """What this owner holds; what it has in hand is decided, as far as it goes."""
+        return super().undecided_and_read() - {verdict.offset for verdict in self.in_hand}
+
+    @precondition(lambda self: self.commits)
+    @rule(is_told=st.booleans())
+    def commit(self, is_told):
+        """A transaction commits; where nobody is told, its owner has to go."""
+        self.decisions += self.in_hand
+        self.committed = self.commits[-1][1]
+        self.in_hand, self.commits = [], []
+        if is_told:
+            self.state.on_acknowledged(len(self.decisions))
+        else:
+            self.take_over()
+
+    @invariant()
+    def commits_hold_back_the_undecided(self):
+        """As before, of what is committed: what is in hand stands nowhere yet."""
+        if hasattr(self, "state"):
+            decided = {verdict.offset: at for at, verdict in enumerate(self.decisions)}
+            lowest, mark = self.committed.lowest_undecided, self.committed.decisions_mark
+            assert {at for at in self.deferrals if at < lowest} <= set(decided)
+            assert all(at >= mark for offset, at in decided.items() if offset >= lowest)
+
+    def settle(self):
+        """The last transaction commits."""
+        self.decisions += self.in_hand
+        self.in_hand = []
+
+
+EXAMPLES = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, derandomize=brokers.is_ci()
+)
 TestJoiner = Joiner.TestCase
-TestJoiner.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestJoiner.settings = EXAMPLES
+TestTransactionalJoiner = TransactionalJoiner.TestCase
+TestTransactionalJoiner.settings = EXAMPLES

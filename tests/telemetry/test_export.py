@@ -34,6 +34,7 @@ class Collecting:
             raise Refused("no")
         for resource in ExportTraceServiceRequest.FromString(request).resource_spans:
             self.spans += resource.scope_spans[0].spans
+        return 0
 
     def close(self):
         """Lets go of what blocks."""
@@ -115,3 +116,52 @@ def test_a_collector_that_hangs_does_not_keep_the_process():
     export.stop()
 
     assert collector.is_closed
+
+
+def test_a_way_that_cannot_be_made_costs_the_spans_only():
+    """Certificates that cannot be read, say: spans are counted as lost, and the process goes on."""
+
+    def collect(_wait):
+        raise OSError("no such file")
+
+    metrics = Metrics()
+    encoder = Encoder({"fast": otel.resource("fast")})
+    export = SpanExport(collect, encoder, metrics, ExportPolicy(delay_ms=1, stop_ms=5_000))
+    export.start()
+    export.take([span()], 2_000.0)
+    export.stop()
+
+    assert {"spans_dropped{reason=stopped}": 1} == metrics.snapshot()
+
+
+def test_one_that_was_never_started_can_be_stopped():
+    """A start that was refused for another reason is told that reason."""
+    collector = Collecting()
+    export = SpanExport(
+        lambda _wait: collector, Encoder({"fast": otel.resource("fast")}), Metrics()
+    )
+    export.stop()
+
+    assert not collector.asked.is_set()
+
+
+def test_times_that_otlp_cannot_say_are_cut():
+    """Whoever writes a deferral may name any time: the spans after it still go out."""
+    collector = Collecting()
+    export, metrics = exporting(collector, max_batch_size=1)
+    strange = [span(1, start_ms=-5.0, end_ms=2.0**53), span(2, start_ms=2.0**60)]
+    export.take([*strange, span(3)], 2_000.0)
+    export.stop()
+
+    assert 3 == len(collector.spans)
+    assert {"spans_exported": 3} == metrics.snapshot()
+
+
+def test_of_a_chunk_larger_than_the_queue_what_fits_is_taken():
+    """Rather some spans than none."""
+    collector = Collecting()
+    export, metrics = exporting(collector, max_queue_size=10, delay_ms=60_000)
+    export.take([span(number) for number in range(1, 26)], 2_000.0)
+    export.stop()
+
+    assert {"spans_exported": 10, "spans_dropped{reason=queue_full}": 15} == metrics.snapshot()

@@ -28,7 +28,6 @@ def test_nothing_is_exported_unasked():
         (ENDPOINT, True, False),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4317"}, True, False),
         ({"OTEL_TRACES_EXPORTER": "otlp"}, True, False),
-        ({"OTEL_TRACES_EXPORTER": " OTLP , none "}, True, False),
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, False, False),
         ({**ENDPOINT, "OTEL_METRICS_EXPORTER": "otlp"}, True, True),
         ({"OTEL_METRICS_EXPORTER": "prometheus,otlp"}, False, True),
@@ -88,9 +87,10 @@ def test_the_sampler_becomes_a_ratio(sampler, argument, ratio):
         ("OTEL_METRIC_EXPORT_INTERVAL", "60s", "give a whole number, 1 or more"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "give a whole number, 1 or more"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "give a whole number, 1 or more"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "give seconds, more than 0"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "give milliseconds, more than 0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "9" * 5_000, "give a whole number, 1 or more"),
+        ("OTEL_TRACES_EXPORTER", "otlp,none", "give otlp or none, not both"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "give gzip or none"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://x", "give a URL such as http://localhost:4317"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file", "there is no such file"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "give always_on, always_off, traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "nan", "give a share from 0 to 1"),
@@ -194,3 +194,56 @@ def test_headers_time_out_and_compression_are_followed():
     assert {"authorization": "Bearer secret", "x-tenant": "7"} == dict(found.headers)
     assert (2.5, True) == (found.timeout_s, found.is_gzipped)
     assert "secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:s3cr3t@x"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:s3cr3t"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317/s3cr3t"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Bearer s3cr3t"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=s3cr3t%E2%82%AC"),
+    ],
+)
+def test_what_may_hold_a_secret_is_refused_without_it(caplog, name, value):
+    """The sentence names the variable; neither it nor the log shows the value."""
+    with pytest.raises(ConfigError) as caught:
+        asked({**ENDPOINT, name: value})
+
+    assert str(caught.value).startswith(f"{name} is not allowed")
+    assert "s3cr3t" not in str(caught.value) + caplog.text
+
+
+def test_a_key_without_its_certificate_is_refused(tmp_path):
+    """GRPC would end the process with a signal."""
+    key = tmp_path / "key.pem"
+    key.write_text("")
+    with pytest.raises(ConfigError, match="set both or neither"):
+        asked({**ENDPOINT, "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(key)})
+
+
+def test_an_address_is_shown_without_its_password():
+    """What the log says of an endpoint may be read by anybody."""
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:s3cr3t@c:4318",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    }
+
+    assert "http://c:4318/v1/traces" == asked(env).destination.shown()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10000", 10.0), ("2.5", 2.5), ("500", 0.5)])
+def test_a_time_out_is_taken_as_the_specification_or_the_sdk_means_it(text, seconds):
+    """The one counts milliseconds, the other seconds."""
+    assert seconds == asked({**ENDPOINT, "OTEL_EXPORTER_OTLP_TIMEOUT": text}).destination.timeout_s
+
+
+def test_variables_of_what_is_not_exported_are_left_alone():
+    """They may be meant for another program."""
+    env = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_BSP_SCHEDULE_DELAY": "soon"}
+
+    assert not asked(env).traces
+    with pytest.raises(ConfigError):
+        asked(env, is_traced=True)

@@ -9,7 +9,8 @@ What aiokafka does that one would not guess, and what is done about it here:
 * offsets of a topic that a consumer has not heard of yet cost its retry back-off, 100 ms a topic:
   its metadata is waited for first;
 * `stop()` of an idempotent producer sends what it still holds, and hangs while the broker is away:
-  here it ends the sender, as whoever wants an answer has awaited it before.
+  here it ends the sender, as whoever wants an answer has awaited it before;
+* a failed batch or transaction is told to futures that nobody awaits, beside the answer.
 """
 
 import asyncio
@@ -71,17 +72,29 @@ class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is 
         """Queues the batch; raises `ProducerClosed` after `stop()`."""
         if self._closed:
             raise ProducerClosed
-        return await super().send_batch(batch, topic, partition=partition)
+        answer = await super().send_batch(batch, topic, partition=partition)
+        batches = self._message_accumulator._batches  # noqa: SLF001
+        if queued := batches.get(TopicPartition(topic, partition)):
+            queued[-1]._drain_waiter.add_done_callback(_hear)  # noqa: SLF001
+        return answer
 
     async def stop(self) -> None:
         """Ends at once: what was not acknowledged by now is not tried again."""
         if self._closed:
             return
         self._closed = True
+        if (waiter := self._txn_manager._transaction_waiter) is not None:  # noqa: SLF001
+            waiter.add_done_callback(_hear)
         for ending in (self._sender.close, self.client.close):
             with contextlib.suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(STOP_MS / 1000):
                     await ending()
+
+
+def _hear(told: asyncio.Future[Any]) -> None:
+    """Takes note of an error that was told elsewhere: asyncio logs those that nobody hears."""
+    if not told.cancelled():
+        told.exception()
 
 
 class KafkaClient:

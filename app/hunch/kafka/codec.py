@@ -313,13 +313,13 @@ def _span(value: object) -> str | None:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise ValueError(f"{str(value)[:40]!r}, which is no text of up to {MAX_TEXT} characters")
+        raise ValueError(f"a {type(value).__name__} that is no text of up to {MAX_TEXT} characters")
     return value
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise ValueError(f"{str(value)[:40]!r}, which is no number from 0 on")
+        raise ValueError(f"a {type(value).__name__} that is no number from 0 on")
     return value
 
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from aiokafka.errors import IllegalOperation
+
 from hunch.clock import Clock
 from hunch.errors import LaneClosed
 from hunch.kafka.client import OffsetAndMetadata, Producer, RecordMetadata, TopicPartition
@@ -88,7 +90,8 @@ class Transactional:
             ends = await _send(self._producer, outputs, self.max_batch_records)
             await self._producer.send_offsets_to_transaction(offsets, self._group)
             await self._producer.commit_transaction()
-        except AssertionError as error:  # aiokafka's word for a producer that has failed already
+        # aiokafka's words for a producer that has failed already, here or beside this send
+        except (AssertionError, IllegalOperation) as error:
             msg = "the producer has failed before"
             raise LaneClosed(msg) from error
         return ends

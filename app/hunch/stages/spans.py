@@ -64,12 +64,15 @@ class FastSpans:
         received = _received(topics.messages, partition, group)
         deferring = _sent(topics.deferrals, partition)
         deciding = _sent(*topics.fast_decisions(partition))
-        policed = {names.TAU: policy.tau, names.POLICY: policy.name}
-        waiting = {names.DELTA_MS: policy.delta_ms, names.POLICY: policy.name}
+        policed = {
+            names.TAU: policy.tau,
+            names.DELTA_MS: policy.delta_ms,
+            names.POLICY: policy.name,
+        }
         made_by = {names.MODEL: model}
         self._fast = Form("fast", FAST, received | policed | made_by, is_parent_remote=True)
-        self._defer = Form("defer", FAST, deferring | waiting)
-        self._decide = Form("decide", FAST, deciding)
+        self._defer = Form("defer", FAST, deferring | policed)
+        self._decide = Form("decide", FAST, deciding | policed | made_by)
         self._batch = Form("fast batch", FAST, {names.STAGE: FAST} | made_by)
 
     def batch(self) -> BatchSpan:
@@ -131,7 +134,9 @@ class FastSpans:
         entered = tracer.enter(
             tracecontext.parsed(given), message.origin, message.ingest_ms, is_chosen=is_sampled
         )
-        own = {names.ORIGIN: message.origin, names.PATH: path, names.REASON: reason}
+        own: Attributes = {names.ORIGIN: message.origin, names.PATH: path, names.REASON: reason}
+        if answer is not None:
+            own[names.LABEL], own[names.CONFIDENCE] = answer.label, answer.confidence
         told.spans += (
             self._first(message, answer, entered, batch, error),
             self._second(self._decide, message, entered, own, error),
@@ -228,7 +233,13 @@ class JoinSpans:
         self._tracer = tracer
         received = _received(topics.deferrals, partition, group)
         deciding = _sent(*topics.joined_decisions(partition))
-        messages = {names.SYSTEM: "kafka", names.DESTINATION: topics.messages}
+        messages = {
+            names.SYSTEM: "kafka",
+            names.OPERATION: "process",
+            names.OPERATION_TYPE: "process",
+            names.DESTINATION: topics.messages,
+            names.DESTINATION_PARTITION: str(partition),
+        }
         deferring = _sent(topics.deferrals, partition)
         self._join = Form("join", JOIN, received, is_parent_remote=True)
         self._decide = Form("decide", JOIN, deciding)
@@ -305,6 +316,7 @@ class JoinSpans:
         answer, at_ms = deferral.fast, deferral.deferred_ms
         fast: Attributes = {
             names.ORIGIN: deferral.origin,
+            names.OFFSET: _offset_of(deferral.origin),
             names.LABEL: answer.label,
             names.CONFIDENCE: answer.confidence,
             names.MODEL: answer.model,
@@ -323,6 +335,11 @@ class JoinSpans:
             Span(self._fast, trace_id, fast_id, parent_id, began_ms, at_ms, fast),
             Span(self._defer, trace_id, context.span_id, fast_id, at_ms, at_ms, defer),
         )
+
+
+def _offset_of(origin: str) -> int:
+    number = origin.rpartition("-")[2]
+    return int(number) if number.isdecimal() and len(number) <= 18 else -1
 
 
 def _received(topic: str, partition: int, group: str) -> Attributes:

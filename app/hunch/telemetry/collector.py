@@ -1,12 +1,16 @@
 """Sends encoded spans to a collector, by gRPC or HTTP, as OpenTelemetry's variables say where.
 
-A collector that is busy or away is asked again, so many times, within the time-out; what it refuses
-for good is not sent again.
+A collector that is busy or away is asked again, all within the time-out of one request; what it
+refuses for good is not sent again, and what it takes but rejects is counted.
 """
 
 import gzip
+import os
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from hunch.telemetry.otel import Destination
 
@@ -14,6 +18,8 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 TRIES = 3
 PAUSE_S = 0.5
 BUSY = frozenset({408, 429, 502, 503, 504})
+ANSWER_BYTES = 65_536
+"""More of an answer is not read: it says how many spans were rejected, and why."""
 
 
 class Refused(Exception):  # noqa: N818 - what happened
@@ -23,8 +29,8 @@ class Refused(Exception):  # noqa: N818 - what happened
 class Collector(Protocol):
     """Where spans go."""
 
-    def send(self, request: bytes) -> None:
-        """Returns once it has taken them; raises `Refused`."""
+    def send(self, request: bytes) -> int:
+        """How many of the spans it has rejected, mostly 0; raises `Refused`."""
 
     def close(self) -> None:
         """Gives up what is being sent."""
@@ -41,6 +47,7 @@ class GrpcCollector:
     """OTLP over gRPC."""
 
     def __init__(self, destination: Destination, wait: Callable[[float], object]) -> None:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines are no JSON
         import grpc  # noqa: PLC0415 - takes 0.1 s, and most processes do not trace
 
         self._grpc = grpc
@@ -65,24 +72,30 @@ class GrpcCollector:
             grpc.StatusCode.ABORTED,
         }
 
-    def send(self, request: bytes) -> None:
-        """Returns once the collector has taken it; raises `Refused`."""
+    def send(self, request: bytes) -> int:
+        """How many of the spans it has rejected; raises `Refused`.
+
+        A request that was not answered in time is not sent again: it may have been taken.
+        """
+        until_s = time.monotonic() + self._destination.timeout_s
         for tried in range(1, TRIES + 1):
             try:
-                self._export(
+                answer = self._export(
                     request,
-                    timeout=self._destination.timeout_s,
+                    timeout=max(0.001, until_s - time.monotonic()),
                     metadata=[(name.lower(), text) for name, text in self._destination.headers],
                     compression=self._compression,
                 )
             except self._grpc.RpcError as error:
-                if tried == TRIES or error.code() not in self._busy:
+                is_late = time.monotonic() + PAUSE_S * tried >= until_s
+                if tried == TRIES or is_late or error.code() not in self._busy:
                     raise Refused(f"{error.code().name}: {error.details()}") from error
             except ValueError as error:  # the channel was closed meanwhile
                 raise Refused(str(error)) from error
             else:
-                return
+                return _rejected(answer)
             self._wait(PAUSE_S * tried)
+        raise Refused("no answer")
 
     def close(self) -> None:
         """Gives up what is being sent."""
@@ -103,29 +116,54 @@ class HttpCollector:
         self._session.headers["Content-Type"] = "application/x-protobuf"
         if destination.is_gzipped:
             self._session.headers["Content-Encoding"] = "gzip"
-        self._session.verify = destination.certificate or True
         if destination.client_certificate and destination.client_key:
             self._session.cert = (destination.client_certificate, destination.client_key)
 
-    def send(self, request: bytes) -> None:
-        """Returns once the collector has taken it; raises `Refused`."""
-        destination = self._destination
-        body = gzip.compress(request) if destination.is_gzipped else request
+    def send(self, request: bytes) -> int:
+        """How many of the spans it has rejected; raises `Refused`."""
+        body = gzip.compress(request) if self._destination.is_gzipped else request
+        until_s = time.monotonic() + self._destination.timeout_s
         for tried in range(1, TRIES + 1):
             try:
-                answer = self._session.post(
-                    destination.address, data=body, timeout=destination.timeout_s
-                )
+                status, answer = self._post(body, until_s)
             except self._requests.RequestException as error:
                 problem, is_busy = type(error).__name__, True
             else:
-                if answer.ok:
-                    return
-                problem, is_busy = f"HTTP {answer.status_code}", answer.status_code in BUSY
-            if tried == TRIES or not is_busy:
+                if status // 100 == 2:
+                    return _rejected(answer)
+                problem, is_busy = f"HTTP {status}", status in BUSY
+            is_late = time.monotonic() + PAUSE_S * tried >= until_s
+            if tried == TRIES or is_late or not is_busy:
                 raise Refused(problem)
             self._wait(PAUSE_S * tried)
+        raise Refused("no answer")
+
+    def _post(self, body: bytes, until_s: float) -> tuple[int, bytes]:
+        """Status and answer, which is read only in part and in time."""
+        destination = self._destination
+        with self._session.post(
+            destination.address,
+            data=body,
+            timeout=max(0.001, until_s - time.monotonic()),
+            verify=destination.certificate or True,  # REQUESTS_CA_BUNDLE beats a session's own
+            allow_redirects=False,  # a redirected POST becomes a GET, and the spans are lost
+            stream=True,
+        ) as answer:
+            read = b""
+            for piece in answer.iter_content(1_024):
+                read += piece
+                if len(read) > ANSWER_BYTES or time.monotonic() > until_s:
+                    break
+            return answer.status_code, read
 
     def close(self) -> None:
         """Gives up what is being sent."""
         self._session.close()
+
+
+def _rejected(answer: bytes) -> int:
+    try:
+        found: Any = ExportTraceServiceResponse.FromString(answer)
+    except Exception:  # noqa: BLE001 - an answer that is no answer rejects nothing
+        return 0
+    return max(0, int(found.partial_success.rejected_spans))

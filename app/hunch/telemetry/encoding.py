@@ -28,6 +28,8 @@ _KINDS = {
     "slow batch": SPAN_KIND_INTERNAL,
 }
 _TIMES = struct.Struct("<BQBQ")
+_MAX_MS = (2**64 - 1) // 1_000_000
+"""What OTLP can say as nanoseconds; whoever writes a deferral may name any time."""
 _DOUBLE = struct.Struct("<d")
 _FLAGS = struct.Struct("<I")
 _START, _END = 7 << 3 | 1, 8 << 3 | 1
@@ -70,6 +72,7 @@ class Encoder:
     def _span(self, span: Span, acknowledged_ms: float) -> bytes:
         form, trace_id, span_id, parent_id, start_ms, end_ms, own, links, error = span
         end_ms = acknowledged_ms if end_ms is None else end_ms
+        start_ms, end_ms = min(max(start_ms, 0.0), _MAX_MS), min(end_ms, _MAX_MS)
         shared = self._forms.get(form)
         if shared is None:
             shared = self._forms[form] = _form(form)

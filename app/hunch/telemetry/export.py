@@ -60,6 +60,7 @@ class SpanExport:
         self._queue: deque[tuple[Sequence[Span], float]] = deque()
         self._queued = 0
         self._taken = 0
+        self._told = 0
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hunch-spans", daemon=True)
         self._collector: Collector | None = None
@@ -70,22 +71,31 @@ class SpanExport:
         self._thread.start()
 
     def take(self, spans: Sequence[Span], acknowledged_ms: float) -> None:
-        """Queues spans, all of them or none; never waits."""
-        if self._queued - self._taken + len(spans) > self._policy.max_queue_size:
-            self._metrics.count("spans_dropped", len(spans), reason="queue_full")
-            return
-        self._queued += len(spans)
-        self._queue.append((spans, acknowledged_ms))
+        """Queues spans, as many as there is room for; never waits."""
+        room = max(0, self._policy.max_queue_size - (self._queued - self._taken))
+        if room < len(spans):
+            self._metrics.count("spans_dropped", len(spans) - room, reason="queue_full")
+            spans = spans[:room]
+        if spans:
+            self._queued += len(spans)
+            self._queue.append((spans, acknowledged_ms))
 
     def stop(self) -> None:
         """Sends what is queued, within a limit, and ends."""
         self._is_ending.set()
-        self._thread.join(self._policy.stop_ms / 1000)
+        if self._thread.ident is not None:
+            self._thread.join(self._policy.stop_ms / 1000)
         if self._collector is not None:
             self._collector.close()
+        if left := self._queued - self._told:
+            self._metrics.count("spans_dropped", left, reason="stopped")
 
     def _run(self) -> None:
-        self._collector = self._collect(self._is_ending.wait)
+        try:
+            self._collector = self._collect(self._is_ending.wait)
+        except Exception as error:  # noqa: BLE001 - without a way to the collector nothing is traced
+            log_event("export_failed", what="spans", error=f"{type(error).__name__}: {error}")
+            return
         self._rested_at_s = time.thread_time()
         is_last = False
         while not is_last:
@@ -107,13 +117,18 @@ class SpanExport:
 
     def _send(self, collector: Collector, batch: Sequence[tuple[Span, float]]) -> None:
         self._taken += len(batch)
+        rejected = 0
         try:
-            collector.send(self._encoder.request(batch))
-        except Refused as error:
-            self._metrics.count("spans_dropped", len(batch), reason="collector")
-            log_event("export_failed", what="spans", error=str(error))
-        else:
-            self._metrics.count("spans_exported", len(batch))
+            rejected = min(collector.send(self._encoder.request(batch)), len(batch))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next spans go on
+            rejected = len(batch)
+            said = str(error) if isinstance(error, Refused) else type(error).__name__
+            log_event("export_failed", what="spans", error=said)
+        if rejected:
+            self._metrics.count("spans_dropped", rejected, reason="collector")
+        if len(batch) > rejected:
+            self._metrics.count("spans_exported", len(batch) - rejected)
+        self._told += len(batch)
         computed_s = time.thread_time() - self._rested_at_s
         self._is_ending.wait(RESTS * computed_s)
         self._rested_at_s = time.thread_time()

@@ -1,16 +1,17 @@
 """What OpenTelemetry's standard `OTEL_*` variables ask for, read in this one place.
 
-An empty variable is an unset one. A value that would have no effect is refused with a sentence.
-What endpoints, headers, certificates and time-outs are, the SDK's exporters read by themselves.
+An empty variable is an unset one. A value that cannot be followed is refused with a sentence. What
+endpoints, headers, certificates and time-outs of metrics are, the SDK's exporter reads by itself.
 """
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from opentelemetry.sdk.resources import (
     SERVICE_INSTANCE_ID,
@@ -62,6 +63,10 @@ class Destination:
     client_key: str | None = None
     client_certificate: str | None = None
 
+    def shown(self) -> str:
+        """The address without a name and a password in it."""
+        return re.sub(r"//[^/@]*@", "//", self.address)
+
     @staticmethod
     def read(file: str | None) -> bytes | None:
         """What a file of these holds; None where none is named."""
@@ -80,7 +85,6 @@ class Asked:
         metrics_interval_ms: time between two exports of metrics.
         ratio: the share of traces begun here that is sampled; None where no variable says it.
         service_name: how the service is called; None where no variable says it.
-        is_disabled: whether nothing may go out at all, whatever the settings say.
         max_queue_size: spans that may wait to be sent.
         max_batch_size: spans in one request.
         schedule_delay_ms: the longest that a span waits for a request to fill.
@@ -93,35 +97,47 @@ class Asked:
     metrics_interval_ms: int = INTERVAL_MS
     ratio: float | None = None
     service_name: str | None = None
-    is_disabled: bool = False
     max_queue_size: int = MAX_QUEUE_SIZE
     max_batch_size: int = MAX_BATCH_SIZE
     schedule_delay_ms: int = SCHEDULE_DELAY_MS
 
 
-def asked(env: Mapping[str, str] = ENVIRONMENT) -> Asked:
-    """What the variables ask for; raises `ConfigError` for one that cannot be followed."""
+def asked(env: Mapping[str, str] = ENVIRONMENT, *, is_traced: bool = False) -> Asked:
+    """What the variables ask for; raises `ConfigError` for one that cannot be followed.
+
+    `is_traced` says that Hunch's own settings ask for traces; variables of what is not exported
+    are not looked at, they may be meant for somebody else.
+    """
     name = _service_name(env)
     if _value(env, "OTEL_SDK_DISABLED").lower() == "true":
-        return Asked(service_name=name, is_disabled=True)
+        return Asked(service_name=name)
     exporters = _exporters(env, "OTEL_TRACES_EXPORTER", ("otlp", "none"))
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     has_endpoint = any(_value(env, endpoint) for endpoint in endpoints)
-    traces = "otlp" in exporters or (not exporters and has_endpoint)
+    if len(exporters) > 1 and "none" in exporters:
+        raise _refuse(env, "OTEL_TRACES_EXPORTER", "give otlp or none, not both")
+    traces = "otlp" in exporters or (not exporters and (has_endpoint or is_traced))
     metrics = "otlp" in _exporters(env, "OTEL_METRICS_EXPORTER", ("otlp", "none", "prometheus"))
     return Asked(
         traces=traces,
-        is_disabled="none" in exporters,
-        max_queue_size=_number(env, "OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE_SIZE),
-        max_batch_size=_number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SIZE),
-        schedule_delay_ms=_number(env, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
+        **(_of_traces_only(env) if traces else {}),
         metrics=metrics,
-        destination=_destination(env),
         metrics_protocol=_protocol(env, "METRICS") if metrics else "grpc",
-        metrics_interval_ms=_number(env, "OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS),
-        ratio=_ratio(env) if traces else None,
+        metrics_interval_ms=_number(env, "OTEL_METRIC_EXPORT_INTERVAL", INTERVAL_MS)
+        if metrics
+        else INTERVAL_MS,
         service_name=name,
     )
+
+
+def _of_traces_only(env: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "max_queue_size": _number(env, "OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE_SIZE),
+        "max_batch_size": _number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_BATCH_SIZE),
+        "schedule_delay_ms": _number(env, "OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
+        "destination": _destination(env),
+        "ratio": _ratio(env),
+    }
 
 
 def resource(stage: str | None = None) -> Resource:
@@ -162,17 +178,22 @@ def _destination(env: Mapping[str, str]) -> Destination:
     for variable, file in files.values():
         if file and not Path(file).is_file():
             raise _refuse(env, variable, "there is no such file")
+    if bool(files["CLIENT_KEY"][1]) != bool(files["CLIENT_CERTIFICATE"][1]):
+        raise ConfigError(
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE go together: "
+            "set both or neither."
+        )
     if protocol == "grpc":
-        url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint or 'localhost:4317'}")
+        url = _url(name, endpoint if "//" in endpoint else f"//{endpoint or 'localhost:4317'}")
         is_insecure = _of_traces(env, "INSECURE")[1].lower() == "true"
         address = url.netloc
         is_secure = url.scheme == "https" or (bool(endpoint) and not url.scheme and not is_insecure)
+        if url.path.strip("/") or "@" in address:
+            raise _bad_url(name)
     else:
         base = endpoint or "http://localhost:4318"
         address = base if "TRACES" in name and endpoint else base.rstrip("/") + "/v1/traces"
-        url, is_secure = urlsplit(address), False
-    if not url.netloc or url.scheme not in {"", "http", "https"}:
-        raise _refuse(env, name, "give a URL such as http://localhost:4317")
+        url, is_secure = _url(name, address), False
     compression, how = _of_traces(env, "COMPRESSION")
     if how not in {"", "none", "gzip"}:
         raise _refuse(env, compression, "give gzip or none")
@@ -180,7 +201,7 @@ def _destination(env: Mapping[str, str]) -> Destination:
         protocol=protocol,
         address=address,
         is_secure=is_secure,
-        headers=tuple(parse_env_headers(_of_traces(env, "HEADERS")[1], liberal=True).items()),
+        headers=_headers(*_of_traces(env, "HEADERS")),
         timeout_s=_timeout_s(env),
         is_gzipped=how == "gzip",
         certificate=files["CERTIFICATE"][1] or None,
@@ -189,15 +210,43 @@ def _destination(env: Mapping[str, str]) -> Destination:
     )
 
 
+def _url(name: str, text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        is_good = bool(url.hostname) and url.scheme in {"", "http", "https"} and url.port != 0
+    except ValueError:
+        raise _bad_url(name) from None
+    if not is_good:
+        raise _bad_url(name)
+    return url
+
+
+def _bad_url(name: str) -> ConfigError:
+    """Without the value: it may hold a password."""
+    return ConfigError(f"{name} is not allowed: give a URL such as http://localhost:4317.")
+
+
+def _headers(name: str, text: str) -> tuple[tuple[str, str], ...]:
+    """What is sent with every request; a mistake is told without the value, which is a secret."""
+    pairs = [pair for pair in text.split(",") if pair.strip()]
+    if not all(pair.partition("=")[0].strip() and "=" in pair for pair in pairs):
+        raise ConfigError(f"{name} is not allowed: give key=value pairs, separated by commas.")
+    headers = tuple(parse_env_headers(text, liberal=True).items())
+    if len(headers) != len(pairs) or not all(value.isascii() for _, value in headers):
+        raise ConfigError(f"{name} is not allowed: values must be ASCII, URL-encoded.")
+    return headers
+
+
 def _timeout_s(env: Mapping[str, str]) -> float:
+    """The specification counts milliseconds, the Python SDK seconds: from 100 on, milliseconds."""
     name, text = _of_traces(env, "TIMEOUT")
     try:
         timeout_s = float(text or "10")
     except ValueError:
         timeout_s = -1.0
-    if not 0.0 < timeout_s < 3_600.0:
-        raise _refuse(env, name, "give seconds, more than 0")
-    return timeout_s
+    if not 0.0 < timeout_s <= 600_000.0:
+        raise _refuse(env, name, "give milliseconds, more than 0")
+    return timeout_s if timeout_s < 100.0 else timeout_s / 1000.0
 
 
 def _exporters(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> set[str]:
@@ -225,7 +274,8 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     text = _value(env, name)
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    is_number = text.isascii() and text.isdigit() and len(text) <= 9
+    if not is_number or int(text) < 1:
         raise _refuse(env, name, "give a whole number, 1 or more")
     return int(text)
 

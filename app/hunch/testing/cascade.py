@@ -166,7 +166,7 @@ class MemoryCascade:
             stage = self.cascade.join(member)
         task = asyncio.create_task(stage.run(), name=name)
         seat = await self.log.join(member.group, member.topic, member)
-        member.attach(lambda: seat)
+        member.attach(lambda: seat, seat.stop)
         running = Running(stage, seat, task)
         self._running.append(running)
         return running

@@ -127,13 +127,18 @@ class Group:
 def sticky(
     partitions: list[TopicPartition], owned: list[set[TopicPartition]]
 ) -> list[set[TopicPartition]]:
-    """Splits the partitions evenly over the seats; each keeps as much as an even split allows."""
+    """Splits the partitions evenly over the seats; each keeps as much as an even split allows.
+
+    What two seats believe to own, as after one was lost and came back, stays with the earlier seat.
+    """
     if not owned:
         return []
     share, extra = divmod(len(partitions), len(owned))
     by_size = sorted(range(len(owned)), key=lambda seat: -len(owned[seat]))
     quotas = {seat: share + (rank < extra) for rank, seat in enumerate(by_size)}
-    plan = [set(sorted(had)[: quotas[seat]]) for seat, had in enumerate(owned)]
+    plan: list[set[TopicPartition]] = []
+    for seat, had in enumerate(owned):
+        plan.append(set(sorted(had.difference(*plan))[: quotas[seat]]))
     free = [name for name in partitions if not any(name in kept for kept in plan)]
     for seat, kept in enumerate(plan):
         while len(kept) < quotas[seat]:
