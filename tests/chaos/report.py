@@ -108,10 +108,10 @@ def _done(outcomes: Sequence[Outcome]) -> Table:
         _row(table, kind, [outcome.deeds[kind] for outcome in outcomes])
     for name in ("aborted_transactions", "fences"):
         _row(table, name.replace("_", " "), [outcome.counts[name] for outcome in outcomes])
-    for counted in SHORT_NAMES:
+    for counted, short in SHORT_NAMES.items():
         for name in _names(outcome.counts[counted] for outcome in outcomes):
             values = [outcome.counts[counted].get(name, 0) for outcome in outcomes]
-            _row(table, f"{SHORT_NAMES[counted]}{name}", values)
+            _row(table, f"{short}{name}", values)
     _row(table, "seconds", [round(outcome.counts["wall_s"]) for outcome in outcomes])
     _row(table, "CPU seconds", [round(outcome.counts["cpu_s"]) for outcome in outcomes])
     return table
