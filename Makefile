@@ -9,10 +9,12 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 TESTS := $(VENV)/.tests
 LINTS := $(VENV)/.lints
+CHAOS := SECONDS SEED MIX DELIVERY KILLS STOPS BROKER_RESTARTS SESSION_MS RATE
+lower = $(shell echo $1 | tr A-Z a-z)
 SOURCES := app tests deploy $(wildcard bench models)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format kafka up down clean
+.PHONY: help demo test chaos mutants lint format kafka up down clean
 
 help: ## says what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -22,6 +24,12 @@ demo: $(RUNS) ## streams the bundled digits through the whole cascade (no Kafka,
 
 test: $(TESTS) ## runs all tests; ARGS='-k lanes' for some of them
 	@$(BIN)/pytest $(ARGS)
+
+chaos: $(TESTS) ## breaks a running cascade for ten minutes and checks it; SECONDS= SEED= MIX= KILLS= STOPS= BROKER_RESTARTS=
+	@$(BIN)/python -m tests.chaos $(foreach name,$(CHAOS),$(if $($(name)),--$(subst _,-,$(call lower,$(name))) $($(name))))
+
+mutants: $(TESTS) ## breaks rules of Hunch one at a time: chaos must see each
+	@$(BIN)/python -m tests.chaos.mutants
 
 lint: $(LINTS) ## ruff and mypy
 	@$(BIN)/ruff check $(SOURCES)

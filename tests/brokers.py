@@ -56,6 +56,11 @@ class KafkaBroker:
         return self._process.pid
 
     @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self._folder / "data"
+
+    @property
     def is_running(self) -> bool:
         """Whether the process lives (a stopped one by SIGSTOP does)."""
         return self._process is not None and self._process.poll() is None
@@ -69,7 +74,7 @@ class KafkaBroker:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         errors = self._folder / "stderr.log"
-        options = [*self._options, "--data", str(self._folder / "data"), "--until-stdin-closes"]
+        options = [*self._options, "--data", str(self.data), "--until-stdin-closes"]
         if self.bootstrap:
             options += ["--port", self.bootstrap.rpartition(":")[2]]
         with errors.open("w") as stderr:
@@ -91,6 +96,14 @@ class KafkaBroker:
             msg = f"kafka.sh did not come up within {timeout_s} s and said:\n{said}"
             raise AssertionError(msg)
         self.bootstrap = line.split()[1]
+
+    def freeze(self) -> None:
+        """SIGSTOP: it answers nobody, and its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Ends the broker cleanly and waits for its end."""
@@ -134,12 +147,15 @@ def is_alive(pid: int) -> bool:
     return shown.stdout.strip()[:1] not in {"", "Z"}
 
 
-def comes_true(claim: Callable[[], bool], timeout_s: float) -> bool:
+def comes_true(
+    claim: Callable[[], bool], timeout_s: float, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
     """Waits until a claim about other processes is true; says whether that came in time."""
     until = time.monotonic() + timeout_s
     while not claim():
         if time.monotonic() > until:
             return False
+        meanwhile()
         time.sleep(0.05)
     return True
 

@@ -6,7 +6,7 @@ What a machine lacks is skipped with one loud line at the end; with CI=true it i
 import importlib.util
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -19,6 +19,8 @@ from hunch.kafka.embedded import EmbeddedBroker
 
 LACKING: dict[str, int] = {}
 """What this machine lacks, as a sentence, and how many tests were skipped for it."""
+MEASURED: list[str] = []
+"""What tests have measured, a line each."""
 BANKING77 = brokers.ROOT / "../shared/data/banking77"
 
 
@@ -55,7 +57,9 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One loud line for each thing that this machine lacks."""
+    """One line for each thing that was measured, a loud one for each that this machine lacks."""
+    for line in MEASURED:
+        terminalreporter.write_line(f"MEASURED: {line}")
     for why, count in LACKING.items():
         terminalreporter.write_line(f"NOT TESTED ({count} skipped): {why}", yellow=True, bold=True)
 
@@ -90,6 +94,12 @@ def kafka_bootstrap(kafka_broker: brokers.KafkaBroker) -> str:
     """The address of the real broker, which runs when the test begins."""
     kafka_broker.start()
     return kafka_broker.bootstrap
+
+
+@pytest.fixture
+def measured() -> Callable[[str], None]:
+    """A function that takes a line for the end of the run."""
+    return MEASURED.append
 
 
 @pytest.fixture

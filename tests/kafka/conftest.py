@@ -1,6 +1,6 @@
 """Fixtures of the tests on a real Kafka: stages as processes of their own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -10,21 +10,6 @@ from tests.kafka.processes import StageProcess
 
 SHORT_SESSION = {"session_timeout_ms": 1_500, "heartbeat_interval_ms": 300}
 """So that a killed process is missed soon; a broker of one's own allows it."""
-
-
-MEASURED: list[str] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What these tests measured, in a line each."""
-    for line in MEASURED:
-        terminalreporter.write_line(f"MEASURED: {line}")
-
-
-@pytest.fixture
-def measured() -> Callable[[str], None]:
-    """A function that takes a line for the end of the run."""
-    return MEASURED.append
 
 
 class StartStage(Protocol):

@@ -27,9 +27,9 @@ def surroundings(**more: str) -> dict[str, str]:
     return kept | more
 
 
-def hunch(*arguments: str) -> list[str]:
+def hunch(*arguments: str, program: str = HUNCH) -> list[str]:
     """The command line of `hunch` with these arguments."""
-    return [sys.executable, "-c", HUNCH, *arguments]
+    return [sys.executable, "-c", program, *arguments]
 
 
 class HunchProcess:
@@ -40,16 +40,26 @@ class HunchProcess:
         arguments: what stands behind `hunch`.
         folder: where it runs; it must hold no `hunch.toml`.
         environment: all of its environment.
+        program: Python that runs in place of `hunch`.
+        log: a file that what it says is added to, too.
     """
 
     def __init__(
-        self, stage: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+        self,
+        stage: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        program: str = HUNCH,
+        log: Path | None = None,
     ) -> None:
         self.stage = stage
+        self._log = log
         self._events: list[Event] = []
         self._logged = threading.Condition()
         self._process = subprocess.Popen(
-            hunch(*arguments),
+            hunch(*arguments, program=program),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -70,6 +80,11 @@ class HunchProcess:
     def is_running(self) -> bool:
         """Whether the process lives (a frozen one does)."""
         return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal that ended it."""
+        return self._process.poll()
 
     @property
     def events(self) -> list[Event]:
@@ -122,6 +137,10 @@ class HunchProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._clean_up()
 
+    def ask_to_end(self) -> None:
+        """SIGTERM; returns at once."""
+        self._process.terminate()
+
     def wait(self, timeout_s: float = 20.0) -> int:
         """Its exit code, once it has ended by itself."""
         code = self._process.wait(timeout_s)
@@ -130,7 +149,7 @@ class HunchProcess:
 
     def terminate(self, timeout_s: float = 20.0) -> int:
         """SIGTERM; waits for its end and returns the exit code."""
-        self._process.terminate()
+        self.ask_to_end()
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -153,6 +172,9 @@ class HunchProcess:
     def _read(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
+            if self._log is not None:
+                with self._log.open("a") as log:
+                    log.write(line)
             try:
                 event = json.loads(line)
             except ValueError:

@@ -20,7 +20,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CommitFailedError, KafkaError, ProducerClosed
+from aiokafka.errors import (
+    CommitFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerClosed,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from hunch.clock import Clock
@@ -65,7 +70,10 @@ class StoppableProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is 
 
     async def start(self) -> None:
         """Starts, and lets the sender's task begin, for the same reason."""
-        await super().start()
+        try:
+            await super().start()
+        except AssertionError as error:  # aiokafka's word for a broker that knows of none yet
+            raise KafkaConnectionError("the broker is still starting") from error
         await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
