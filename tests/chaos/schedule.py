@@ -65,7 +65,7 @@ class Mix:
         forgets: the share of answers about committed offsets that are empty.
         hurried: the share of messages that ask for a deadline of their own, 1 s after they are
             sent: with a long Δ, old deferrals wait among young ones that are decided.
-        visited: stages that an extra process joins and leaves after all other faults: each lane that
+        visited: stages that one more process joins and leaves after all other faults: a lane that
             moves away comes back, and must be opened again.
         settings: of Hunch.
     """
