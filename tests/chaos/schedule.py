@@ -187,7 +187,7 @@ def faults(mix: Mix, seed: int, session_s: float) -> Iterator[Fault]:
 def visit(stage: str) -> Fault:
     """An extra process of a stage, for long enough to own something."""
     return Fault(
-        number=-1, kind=Kind.EXTRA, stage=stage, pick=0.0, lasts_s=6.0, is_harsh=False, pause_s=0.0
+        number=-1, kind=Kind.EXTRA, stage=stage, pick=0.0, lasts_s=12.0, is_harsh=False, pause_s=0.0
     )
 
 
