@@ -27,7 +27,7 @@ from tests.chaos.havoc import Havoc, set_topic
 from tests.chaos.load import Load
 from tests.chaos.markers import aborted
 from tests.chaos.oracle import TAU, Oracle
-from tests.chaos.schedule import Kind, Mix, faults
+from tests.chaos.schedule import Kind, Mix, faults, visit
 from tests.chaos.slow_worker import SlowWorker
 from tests.chaos.verdicts import Interval, Verdicts, judge, merged, restless_spans
 from tests.chaos.witness import Decision, Witness, read_all, read_truth
@@ -223,6 +223,11 @@ class Run:
             if self.plan.mix.least_pause_s:
                 self._wait(self.havoc.is_quiet, 60.0)
             self._pause(fault.pause_s)
+        if self.plan.mix.visited:
+            self._wait(self.havoc.is_quiet, 60.0)
+            self._pause(self.plan.session_s)
+        for stage in self.plan.mix.visited:
+            self.havoc.do(visit(stage))
 
     def _missing(self) -> dict[Kind, int]:
         done = self.havoc.counts

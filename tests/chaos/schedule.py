@@ -65,6 +65,8 @@ class Mix:
         forgets: the share of answers about committed offsets that are empty.
         hurried: the share of messages that ask for a deadline of their own, 1 s after they are
             sent: with a long Δ, old deferrals wait among young ones that are decided.
+        visited: stages that one more process joins and leaves after all other faults: a lane that
+            moves away comes back, and must be opened again.
         settings: of Hunch.
     """
 
@@ -76,6 +78,7 @@ class Mix:
     notice_ms: int = 0
     forgets: float = 0.0
     hurried: float = 0.0
+    visited: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -101,6 +104,7 @@ MIXES = {
             notice_ms=300,
             forgets=0.15,
             hurried=0.7,
+            visited=("fast", "join"),
             settings={"delta_ms": 5_000, **OVERLOADED},
         ),
         Mix(name="dense", weights=EVERYTHING, hurried=0.2, forgets=0.02, notice_ms=300),
@@ -178,6 +182,13 @@ def faults(mix: Mix, seed: int, session_s: float) -> Iterator[Fault]:
                 pause_s=round(mix.least_pause_s + chance.expovariate(1 / mix.mean_pause_s), 3),
             )
             number += 1
+
+
+def visit(stage: str) -> Fault:
+    """An extra process of a stage, for long enough to own something."""
+    return Fault(
+        number=-1, kind=Kind.EXTRA, stage=stage, pick=0.0, lasts_s=12.0, is_harsh=False, pause_s=0.0
+    )
 
 
 def _lasts_s(kind: Kind, session_s: float) -> tuple[float, float]:
