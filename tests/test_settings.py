@@ -285,7 +285,10 @@ def test_every_logical_topic_has_a_name():
     [
         ({}, ("exactly-once", 5_000)),
         ({"bootstrap": "embedded"}, ("at-least-once", 5_000)),
-        ({"session_timeout_ms": "1500"}, ("exactly-once", 1_250)),
+        (
+            {"session_timeout_ms": "1500", "heartbeat_interval_ms": "300"},
+            ("exactly-once", 1_250),
+        ),
         ({"session_timeout_ms": 9_000, "transaction_timeout_ms": 700}, ("exactly-once", 700)),
         ({"delivery": "at-least-once"}, ("at-least-once", 5_000)),
     ],

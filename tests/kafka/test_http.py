@@ -189,7 +189,7 @@ async def test_a_stage_that_cannot_deliver_is_stuck_until_it_can(
     assert ["fast"] == stuck["stuck"]
     assert "there" == stuck["stages"]["fast"]["broker"]
     assert shown["hunch_stalled_seconds", "fast"] > SHORT_MS / 1000
-    assert shown["hunch_lanes_lost_total", "fast"] >= 1
+    assert sum(n for name, n in shown.items() if name[0] == "hunch_lanes_lost_total") >= 1
     assert is_alive
     assert port.comes_to({("hunch_decisions_total", "fast", "confident", "fast"): 1.0})
 

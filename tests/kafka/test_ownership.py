@@ -21,6 +21,8 @@ LONGEST_GAP_S = 0.5
 LATEST_MS = 500.0
 TIMER_P50_MS = 5.0
 STEADY_S = 2.0
+SETTLED_MS = 250.0
+"""Of the end of a window: what is due then may be in the hands of whoever the next one hits."""
 COLD_S = 2.0
 """Of the first decisions; a broker and stages that have just started take longer for each."""
 
@@ -125,7 +127,7 @@ def lateness_in(checker: Checker, window: Window) -> Lateness:
         for seen in checker.seen
         if seen.path == "fallback"
         and seen.partition - PARTITIONS in window.kept
-        and window.from_ms <= seen.body["deadline_ms"] < window.to_ms
+        and window.from_ms <= seen.body["deadline_ms"] < window.to_ms - SETTLED_MS
     ]
     return Lateness(
         timer=sorted(abs(seen.body["at_ms"] - seen.body["deadline_ms"]) for seen in due),
