@@ -173,7 +173,7 @@ async def test_a_stage_that_cannot_deliver_is_stuck_until_it_can(
     port, decisions = Port(), f"{topic_prefix}decisions"
     stage = start_stage("fast", http_port=port.number, live_timeout_ms=SHORT_MS, tau=0)
     stage.wait_ready()
-    await set_largest(kafka_bootstrap, decisions, 50)
+    await set_largest(kafka_bootstrap, decisions, 200)  # a marker of a transaction still fits
     before = port.ask("/live")
     async with producer(kafka_bootstrap) as sender:
         await sender.send_and_wait(f"{topic_prefix}messages", digits[0], partition=0)
