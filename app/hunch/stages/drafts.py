@@ -5,7 +5,7 @@ deferred (`fallback`), or when nobody can answer it (`error`, with a dead letter
 becomes a deferral: its own bytes, with the fast answer and a deadline beside them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ class Columns(NamedTuple):
     exits: list[bool]
     confidences: list[float]
     best: list[int]
-    chosen: list[bool] | None
+    chosen: Container[int]
 
 
 class Arrival(NamedTuple):
@@ -124,7 +124,7 @@ class Drafts:
         errors: Mapping[int, tuple[str, str]] = columns.prediction.errors
         for row in rows:
             arrival = _arrival(columns, row, now_ms)
-            is_chosen = columns.chosen is not None and columns.chosen[row]
+            is_chosen = row in columns.chosen
             if row in errors:
                 self._put_aside(arrival, *errors[row], is_chosen=is_chosen)
                 continue

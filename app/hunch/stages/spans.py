@@ -3,7 +3,7 @@
 A message that is not traced costs a look at its flag, and its header is passed on as it came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
@@ -79,8 +79,8 @@ class FastSpans:
         """The span of a batch that was predicted."""
         return BatchSpan(self._batch)
 
-    def chosen(self, records: Sequence[Any]) -> list[bool] | None:
-        """Which records are sampled, where they bring no context; None for no one."""
+    def chosen(self, records: Sequence[Any]) -> Container[int]:
+        """The rows of the records that are sampled, where they bring no context."""
         return self._tracer.chosen(self._partition, records)
 
     def enter(self, message: Arrived, *, is_chosen: bool) -> Entered | None:

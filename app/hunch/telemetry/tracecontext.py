@@ -5,11 +5,12 @@ record, so whoever reads the record again finds the same trace; and it is sample
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
@@ -51,17 +52,16 @@ def trace_id_for(origin: str, timestamp_ms: int) -> str:
     return blake2b(f"{origin}@{timestamp_ms}".encode(), digest_size=16).hexdigest()
 
 
-def chosen(partition: int, offsets: Sequence[int], ratio: float) -> list[bool]:
-    """Which records are sampled, so that a share `ratio` of all is; [n] → [n].
+def chosen(partition: int, offsets: NDArray[np.int64], ratio: float) -> Container[int]:
+    """The rows of the records that are sampled, so that a share `ratio` of all is.
 
     The same record is always chosen or never (splitmix64 of its place).
     """
     if ratio >= 1.0:
-        return [True] * len(offsets)
+        return range(len(offsets))
     with np.errstate(over="ignore"):
-        mixed = np.asarray(offsets, dtype=np.uint64) * _MIX[0] + np.uint64(partition + 1) * _MIX[1]
+        mixed = offsets.astype(np.uint64) * _MIX[0] + np.uint64(partition + 1) * _MIX[1]
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX[1]
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX[2]
         mixed ^= mixed >> np.uint64(31)
-    found: list[bool] = (mixed < np.uint64(int(ratio * 2**64))).tolist()
-    return found
+    return frozenset(np.flatnonzero(mixed < np.uint64(int(ratio * 2**64))).tolist())

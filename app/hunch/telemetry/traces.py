@@ -12,9 +12,11 @@ Beyond these, fallbacks and errors are traced too, so many a second of each reas
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from hunch.errors import ConfigError
 from hunch.telemetry import tracecontext
@@ -24,6 +26,7 @@ from hunch.telemetry.tracecontext import TraceContext
 MAX_LINKS = 128
 """Links of one batch span, as OpenTelemetry's default has it; the messages' own are all there."""
 
+NOBODY: frozenset[int] = frozenset()
 Place = tuple[str, str]
 """A trace and a span in it, as hexadecimal digits."""
 
@@ -129,11 +132,15 @@ class Tracer:
         self._export = export
         self._seconds: dict[str, tuple[int, int]] = {}
 
-    def chosen(self, partition: int, records: Sequence[Any]) -> list[bool] | None:
-        """Which of these records are sampled if they bring no `traceparent`; None for no one."""
+    def chosen(self, partition: int, records: Sequence[Any]) -> Container[int]:
+        """The rows of these records, at least one, that are sampled without a `traceparent`."""
         if not self.is_on or self._policy.ratio == 0.0:
-            return None
-        offsets = [record.offset for record in records]
+            return NOBODY
+        first, last = records[0].offset, records[-1].offset
+        if last - first == len(records) - 1:
+            offsets = np.arange(first, last + 1)
+        else:
+            offsets = np.array([record.offset for record in records])
         return tracecontext.chosen(partition, offsets, self._policy.ratio)
 
     @staticmethod
