@@ -1,7 +1,7 @@
 """How well deadlines are kept while the slow stage is dead: the three figures of the promise.
 
     python -m bench.deadline [--rate 500] [--seconds 20] [--delta-ms 500] [--traced]
-        [--bootstrap HOST:PORT]
+        [--delivery at-least-once] [--bootstrap HOST:PORT]
 
 Fast and join run as processes of their own; every message is deferred, nobody answers, so each
 decision is a fallback at its deadline. Three distances from the deadline, in milliseconds:
@@ -119,11 +119,12 @@ def figures(seen: list[tuple[dict[str, Any], int, float]]) -> dict[str, dict[str
     }
 
 
-async def measure(
+async def measure(  # noqa: PLR0917 - what was asked for, in its order
     bootstrap: str,
     rate: float,
     seconds: float,
     delta_ms: int,
+    delivery: str,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """One run."""
@@ -133,6 +134,7 @@ async def measure(
         "partitions": PARTITIONS,
         "tau": 1.0,
         "delta_ms": delta_ms,
+        "delivery": delivery,
     }
     settings = Settings.model_validate(given)
     await prepare(bootstrap, settings)
@@ -157,12 +159,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500.0, help="messages a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, after 5 s")
     parser.add_argument("--delta-ms", type=int, default=500)
+    parser.add_argument("--delivery", default="exactly-once", help="or at-least-once")
     parser.add_argument("--traced", action="store_true", help="with a collector, as by default")
     asked = parser.parse_args()
     with broker(asked.bootstrap) as bootstrap, sink() as endpoint:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if asked.traced else {}
         result = asyncio.run(
-            measure(bootstrap, asked.rate, asked.seconds, asked.delta_ms, environment)
+            measure(
+                bootstrap, asked.rate, asked.seconds, asked.delta_ms, asked.delivery, environment
+            )
         )
     table = Table("ms from the deadline", *(f"p{q}" if q < 100 else "max" for q in QUANTILES))
     for name, row in result["ms"].items():
