@@ -65,7 +65,7 @@ class Service:
         self.exit_code = 0
         self._clock = SystemClock()
         self._metrics = Metrics()
-        asked = otel.asked()
+        asked = otel.asked(is_traced=settings.trace_ratio is not None)
         self._tracing = Tracing(
             asked,
             ratio=settings.trace_ratio,
@@ -123,12 +123,13 @@ class Service:
         return HttpServer(Pages(pages), host=settings.http_host, port=port, clock=self._clock)
 
     def _make_otlp(self, asked: otel.Asked) -> OtlpMetrics:
+        destination = asked.metrics_destination
         return OtlpMetrics(
             self._metrics,
             clock=self._clock,
             resource=otel.resource(self.stages[0] if len(self.stages) == 1 else None),
             interval_ms=asked.metrics_interval_ms,
-            make_exporter=lambda: exporter(asked.metrics_protocol),
+            make_exporter=lambda: exporter(destination.protocol, destination.timeout_s),
         )
 
     def _ready(self) -> tuple[bool, dict[str, Any]]:

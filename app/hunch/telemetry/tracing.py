@@ -56,7 +56,7 @@ class Tracing:
             "ratio": policy.ratio,
             "paths_per_s": paths_per_s,
             "protocol": asked.destination.protocol,
-            "endpoint": asked.destination.address,
+            "endpoint": asked.destination.address.partition("?")[0],
         }
 
     def start(self) -> None:
