@@ -111,6 +111,7 @@ def capture(monkeypatch):
     before, level = root.handlers[:], root.level
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
     root.handlers = []
     configure_logging(SystemClock())
     yield lambda: [

@@ -2,18 +2,18 @@
 
 A collector that is busy or away is asked again, so many times; what it refuses for good is not sent
 again, nor is what it did not answer in time. All tries together, the pauses between them and the
-answer's body, however slowly it drips, end with the time-out. Spans that a collector rejects out of a
-request that it takes (OTLP's partial success) are counted.
+answer's body, however slowly it drips, end with the time-out. What a collector rejects out of a
+request that it takes (OTLP's partial success) is told.
 """
 
 import gzip
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from hunch.clock import SystemClock
 from hunch.telemetry.otel import Destination
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -21,6 +21,7 @@ TRIES = 3
 PAUSE_S = 0.5
 MAX_ANSWER_BYTES = 4_096
 LEAST_TRY_S = 0.01
+CLOCK = SystemClock()
 BUSY = frozenset({408, 429, 502, 503, 504})
 
 
@@ -75,14 +76,14 @@ class GrpcCollector:
 
     def send(self, request: bytes) -> int:
         """How many spans it rejected of a request that it has taken; raises `Refused`."""
-        until_s = time.monotonic() + self._destination.timeout_s
+        until_s = _now_s() + self._destination.timeout_s
         tried = 0
         while True:
             tried += 1
             try:
                 answer = self._export(
                     request,
-                    timeout=max(LEAST_TRY_S, until_s - time.monotonic()),
+                    timeout=max(LEAST_TRY_S, until_s - _now_s()),
                     metadata=[(name.lower(), text) for name, text in self._destination.headers],
                     compression=self._compression,
                 )
@@ -119,7 +120,7 @@ class HttpCollector:
 
     def send(self, request: bytes) -> int:
         """How many spans it rejected of a request that it has taken; raises `Refused`."""
-        until_s = time.monotonic() + self._destination.timeout_s
+        until_s = _now_s() + self._destination.timeout_s
         body = gzip.compress(request) if self._destination.is_gzipped else request
         tried = 0
         while True:
@@ -141,7 +142,7 @@ class HttpCollector:
         with self._session.post(
             self._destination.address,
             data=body,
-            timeout=max(LEAST_TRY_S, until_s - time.monotonic()),
+            timeout=max(LEAST_TRY_S, until_s - _now_s()),
             verify=self._destination.certificate or True,  # REQUESTS_CA_BUNDLE beats a session's
             allow_redirects=False,
             stream=True,
@@ -153,9 +154,13 @@ class HttpCollector:
         self._session.close()
 
 
+def _now_s() -> float:
+    return CLOCK.now_ms() / 1000
+
+
 def _goes_on(tried: int, until_s: float) -> bool:
     """Whether there is another try: not too many yet, and time for the pause before it."""
-    return tried < TRIES and time.monotonic() + PAUSE_S * tried < until_s
+    return tried < TRIES and _now_s() + PAUSE_S * tried < until_s
 
 
 def _read(answer: Any, until_s: float) -> bytes:
@@ -163,7 +168,7 @@ def _read(answer: Any, until_s: float) -> bytes:
     found = bytearray()
     for piece in answer.iter_content(1):  # more at once would wait until there is more
         found += piece
-        if time.monotonic() > until_s:
+        if _now_s() > until_s:
             raise TimeoutError
         if len(found) >= MAX_ANSWER_BYTES:
             break
@@ -176,4 +181,4 @@ def _rejected(answer: bytes) -> int:
         found = ExportTraceServiceResponse.FromString(answer)
     except DecodeError:
         return 0
-    return max(0, found.partial_success.rejected_spans)
+    return max(0, int(found.partial_success.rejected_spans))

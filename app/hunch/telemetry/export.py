@@ -2,8 +2,9 @@
 
 The event loop only appends lists; this thread encodes and sends them. A queue that is full drops
 what comes, a collector that does not answer loses what it was sent, the end of the process loses
-what is left: all are counted, and nothing waits. No span, however strange, ends the thread. It rests after each request for twice the time that it has computed, so that it never
-takes more than a third of the process.
+what is left: all are counted, and nothing waits. No span, however strange, ends the thread. It
+rests after each request for twice the time that it has computed, so that it never takes more than a
+third of the process.
 """
 
 import threading

@@ -114,6 +114,7 @@ def asked(env: Mapping[str, str] = ENVIRONMENT, *, is_traced: bool = False) -> A
     """What the variables ask for; raises `ConfigError` for one that cannot be followed.
 
     Args:
+        env: the variables.
         is_traced: whether a setting of Hunch's asks for traces, too.
     """
     name = _service_name(env)
@@ -231,7 +232,7 @@ def _url(env: Mapping[str, str], name: str, address: str) -> SplitResult:
         url = urlsplit(address)
         is_url = bool(url.hostname) and url.port != 0 and url.scheme in {"", "http", "https"}
     except ValueError:  # half an IPv6 address, or no port
-        is_url = False
+        url, is_url = urlsplit(""), False
     if not is_url:
         raise _refuse(env, name, "give a URL such as http://localhost:4317")
     if url.username is not None or url.password is not None:
