@@ -51,7 +51,9 @@ BROKER_LOOK_MS = 2_000
 YOUNG_OBJECTS = 50_000
 INTERVALS_OF_AN_ANSWER = 3
 LEAVE_MS = 3_000
-"""After the drain, the time to leave the groups and to close."""
+"""After the drain, the time to leave the groups."""
+CLOSE_MS = 4_000
+"""After the groups are left, the time to send the last spans and metrics, and to close."""
 
 
 class Service:
@@ -63,7 +65,6 @@ class Service:
         self.exit_code = 0
         self._clock = SystemClock()
         self._metrics = Metrics()
-        self._limit: asyncio.TimerHandle | None = None
         asked = otel.asked(is_traced=settings.trace_ratio is not None)
         self._tracing = Tracing(
             asked,
@@ -74,6 +75,7 @@ class Service:
         self._running: list[Stage] = []
         self._models: Models = {}
         self._is_draining = False
+        self._leaving: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._client: KafkaClient | None = None
         self._embedded: embedded.EmbeddedBroker | None = None
@@ -121,12 +123,13 @@ class Service:
         return HttpServer(Pages(pages), host=settings.http_host, port=port, clock=self._clock)
 
     def _make_otlp(self, asked: otel.Asked) -> OtlpMetrics:
+        destination = asked.metrics_destination
         return OtlpMetrics(
             self._metrics,
             clock=self._clock,
             resource=otel.resource(self.stages[0] if len(self.stages) == 1 else None),
             interval_ms=asked.metrics_interval_ms,
-            make_exporter=lambda: exporter(asked.metrics_protocol),
+            make_exporter=lambda: exporter(destination.protocol, destination.timeout_s),
         )
 
     def _ready(self) -> tuple[bool, dict[str, Any]]:
@@ -279,30 +282,35 @@ class Service:
     async def _drain(self) -> None:
         self._is_draining = True
         log_event("draining", drain_ms=self.settings.drain_ms)
-        self._limit_the_end(self.settings.drain_ms + LEAVE_MS)
+        self._leaving = asyncio.get_running_loop().call_later(
+            (self.settings.drain_ms + LEAVE_MS) / 1000,
+            self._cut_short,
+            "the broker did not answer in time",
+            1,
+        )
         await asyncio.gather(*(stage.drain(self.settings.drain_ms) for stage in self._running))
 
-    def _limit_the_end(self, limit_ms: float) -> None:
-        """Ends a process that is not let go: what it held stays in Kafka."""
-        if self._limit is not None:
-            self._limit.cancel()
-        loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(limit_ms / 1000, self._cut_short)
-
-    def _cut_short(self) -> None:
-        log_event("drain_cut_short", message="the broker, or a collector, did not answer in time")
-        os._exit(self.exit_code or 1)
+    def _cut_short(self, message: str, code: int) -> None:
+        """Ends a process that something does not let go: what it held stays in Kafka."""
+        log_event("drain_cut_short", message=message)
+        os._exit(self.exit_code or code)
 
     async def _close(self) -> None:
-        if self._is_draining:
-            self._limit_the_end(LEAVE_MS)
+        if self._leaving is not None:
+            self._leaving.cancel()
+        closing = asyncio.get_running_loop().call_later(
+            CLOSE_MS / 1000,
+            self._cut_short,
+            "the groups are left, but closing took too long",
+            0,
+        )
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(
             asyncio.to_thread(self._tracing.stop),
-            *(part.close() for part in (self._otlp,) if part is not None),
-            *(part.stop() for part in (self._http,) if part is not None),
+            *(part.close() for part in [self._otlp] if part is not None),
+            *(part.stop() for part in [self._http] if part is not None),
         )
         for model in self._models.values():
             await model.stop()
@@ -310,6 +318,7 @@ class Service:
             await self._client.close()
         if self._embedded is not None:
             self._embedded.stop()
+        closing.cancel()
 
 
 def _calm_the_garbage_collector() -> None:

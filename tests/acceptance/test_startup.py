@@ -1,16 +1,20 @@
 """Starting and stopping real processes: mistakes are one sentence, never a stack trace."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from hunch.bundled import bundled
+from hunch.testing import OtlpReceiver
 
 HUNCH = str(Path(sys.executable).parent / "hunch")
 FASTSTREAM = str(Path(sys.executable).parent / "faststream")
@@ -156,6 +160,59 @@ def test_sigterm_ends_a_process_that_waits_for_its_broker(tmp_path):
         process.send_signal(signal.SIGTERM)
         wait_for(process, "stopped")
         assert process.wait(10) == 0
+
+
+def test_a_start_that_fails_says_why_with_traces_asked_for_too(tmp_path):
+    """Tracing that has not begun is no obstacle to the one sentence."""
+    code, events, printed = run_to_its_end(
+        [HUNCH, "run"], tmp_path, slow_model=tmp_path / "nothing", bootstrap=NOBODY, trace_ratio=1
+    )
+
+    assert code == 2
+    assert "There is no model at" in events[-1]["message"]
+    assert "bug" not in printed
+
+
+async def test_a_collector_that_hangs_does_not_spoil_the_end(tmp_path):
+    """Spans and metrics wait for their collector side by side, after the groups are left: code 0.
+
+    The port of `http_port` is held open by somebody who never finishes asking, too.
+    """
+    with OtlpReceiver(protocols=["http/protobuf"]) as collector, socket.socket() as free:
+        collector.stall()
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        variables = collector.environment("http/protobuf") | {
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_METRIC_EXPORT_INTERVAL": "100",
+            "OTEL_BSP_SCHEDULE_DELAY": "1",
+        }
+        settings = environment(bootstrap="embedded", trace_ratio=1, http_port=port)
+        with subprocess.Popen(
+            [HUNCH, "run"],
+            cwd=tmp_path,
+            env=settings | variables,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            ready = wait_for(process, "ready")
+            async with AIOKafkaProducer(bootstrap_servers=ready["bootstrap"]) as producer:
+                await producer.send_and_wait("messages", b"no JSON")
+            await asyncio.to_thread(
+                collector.wait_for, lambda seen: seen.requests >= 2, timeout_s=10
+            )
+            with socket.create_connection(("127.0.0.1", port)) as asking:
+                asking.sendall(b"GET /live HTTP/1.1\r\n")
+                process.send_signal(signal.SIGTERM)
+                _, written = process.communicate(timeout=20)
+
+    rest = [json.loads(line) for line in written.splitlines()]
+
+    assert "drain_cut_short" not in [line["event"] for line in rest]
+    assert "stopped" == rest[-1]["event"]
+    assert rest[-1]["counts"]["spans_dropped{reason=stopped}"] >= 1
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Spans written by hand are what OpenTelemetry's own protobuf classes read."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,6 +29,7 @@ VALUES = st.one_of(
 ATTRIBUTES = st.dictionaries(TEXTS, VALUES, max_size=5)
 TRACE_IDS = st.integers(1, 2**128 - 1).map(lambda number: f"{number:032x}")
 SPAN_IDS = st.integers(1, 2**64 - 1).map(lambda number: f"{number:016x}")
+LAST_MS = (2**64 - 1) // 1_000_000
 TIMES = st.floats(0, 4e12)
 
 
@@ -97,3 +101,23 @@ def test_each_stage_has_its_own_resource():
         one.resource.attributes[0].value.string_value: len(one.scope_spans[0].spans)
         for one in request.resource_spans
     }
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "expected_ms"),
+    [
+        (4_503_599_627_370_496, 1.0, (LAST_MS, LAST_MS)),
+        (-5.0, 10.0**300, (0, LAST_MS)),
+        (math.nan, math.inf, (0, LAST_MS)),
+        (10**400, None, (LAST_MS, LAST_MS)),
+    ],
+)
+def test_a_time_that_otlp_cannot_say_becomes_the_nearest(start_ms, end_ms, expected_ms):
+    """Who writes a deferral may name any time: it is no reason to lose other spans."""
+    told = Span(Form("defer", "fast", {}), "1" * 32, "1" * 16, None, start_ms, end_ms, {})
+    encoder = Encoder({"fast": Resource({"service.name": "hunch-fast"})})
+    request = ExportTraceServiceRequest.FromString(encoder.request([(told, 3.0)]))
+
+    [found] = request.resource_spans[0].scope_spans[0].spans
+    times = found.start_time_unix_nano, found.end_time_unix_nano
+    assert expected_ms == tuple(time // 1_000_000 for time in times)

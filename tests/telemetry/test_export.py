@@ -18,7 +18,8 @@ FORM = Form("fast", "fast", {"messaging.system": "kafka"}, is_parent_remote=True
 class Collecting:
     """Keeps what it is sent; can be told to refuse, and to block until it is let go."""
 
-    def __init__(self, *, takes=True):
+    def __init__(self, *, takes=True, rejects=0):
+        self.rejects = rejects
         self.spans = []
         self.asked = threading.Event()
         self.goes_on = threading.Event()
@@ -34,7 +35,7 @@ class Collecting:
             raise Refused("no")
         for resource in ExportTraceServiceRequest.FromString(request).resource_spans:
             self.spans += resource.scope_spans[0].spans
-        return 0
+        return self.rejects
 
     def close(self):
         """Lets go of what blocks."""
@@ -118,50 +119,76 @@ def test_a_collector_that_hangs_does_not_keep_the_process():
     assert collector.is_closed
 
 
-def test_a_way_that_cannot_be_made_costs_the_spans_only():
-    """Certificates that cannot be read, say: spans are counted as lost, and the process goes on."""
+def test_a_chunk_larger_than_the_queue_is_taken_as_far_as_it_fits():
+    """What a batch of a model leaves is more than a small queue holds: the rest is counted."""
+    collector = Collecting()
+    export, metrics = exporting(collector, delay_ms=60_000, max_queue_size=10)
+    export.take([span(number) for number in range(1, 26)], 2_000.0)
+    export.stop()
 
-    def collect(_wait):
-        raise OSError("no such file")
+    assert {"spans_exported": 10, "spans_dropped{reason=queue_full}": 15} == metrics.snapshot()
+    assert list(range(1, 11)) == [int(one.span_id.hex(), 16) for one in collector.spans]
 
+
+def test_what_is_left_at_the_end_is_counted_once():
+    """A collector that hangs takes nothing: in hand or queued, each span is dropped, once."""
+    collector = Collecting()
+    collector.goes_on.clear()
+    export, metrics = exporting(collector, stop_ms=50, max_batch_size=2)
+    export.take([span(number) for number in range(1, 8)], 2_000.0)
+    assert collector.asked.wait(10)
+    export.stop()
+    export._thread.join(10)
+
+    assert {"spans_dropped{reason=stopped}": 7} == metrics.snapshot()
+
+
+def test_what_a_collector_rejects_is_counted():
+    """A partial success is not a whole one."""
+    collector = Collecting(rejects=2)
+    export, metrics = exporting(collector, delay_ms=60_000)
+    export.take([span(number) for number in range(1, 6)], 2_000.0)
+    export.stop()
+
+    assert {"spans_exported": 3, "spans_dropped{reason=collector}": 2} == metrics.snapshot()
+
+
+def test_an_export_that_never_started_is_stopped():
+    """A process whose start fails closes what it has made; spans taken meanwhile are counted."""
     metrics = Metrics()
     encoder = Encoder({"fast": otel.resource("fast")})
-    export = SpanExport(collect, encoder, metrics, ExportPolicy(delay_ms=1, stop_ms=5_000))
-    export.start()
+    export = SpanExport(lambda _wait: Collecting(), encoder, metrics)
     export.take([span()], 2_000.0)
     export.stop()
 
     assert {"spans_dropped{reason=stopped}": 1} == metrics.snapshot()
 
 
-def test_one_that_was_never_started_can_be_stopped():
-    """A start that was refused for another reason is told that reason."""
-    collector = Collecting()
-    export = SpanExport(
-        lambda _wait: collector, Encoder({"fast": otel.resource("fast")}), Metrics()
-    )
-    export.stop()
-
-    assert not collector.asked.is_set()
-
-
-def test_times_that_otlp_cannot_say_are_cut():
-    """Whoever writes a deferral may name any time: the spans after it still go out."""
+def test_a_span_that_cannot_be_encoded_costs_its_batch_only():
+    """Whatever is wrong with one, the thread goes on to the next."""
     collector = Collecting()
     export, metrics = exporting(collector, max_batch_size=1)
-    strange = [span(1, start_ms=-5.0, end_ms=2.0**53), span(2, start_ms=2.0**60)]
-    export.take([*strange, span(3)], 2_000.0)
+    export.take([span(1, trace_id="no hex"), span(2)], 2_000.0)
     export.stop()
 
-    assert 3 == len(collector.spans)
-    assert {"spans_exported": 3} == metrics.snapshot()
+    assert {"spans_exported": 1, "spans_dropped{reason=collector}": 1} == metrics.snapshot()
 
 
-def test_of_a_chunk_larger_than_the_queue_what_fits_is_taken():
-    """Rather some spans than none."""
-    collector = Collecting()
-    export, metrics = exporting(collector, max_queue_size=10, delay_ms=60_000)
-    export.take([span(number) for number in range(1, 26)], 2_000.0)
+def test_a_way_that_cannot_be_made_is_tried_again():
+    """A certificate that cannot be read costs the spans of that request, not the thread."""
+    collector, metrics, tried = Collecting(), Metrics(), []
+
+    def collect(_wait):
+        tried.append(1)
+        if len(tried) == 1:
+            raise PermissionError("no")
+        return collector
+
+    export = SpanExport(
+        collect, Encoder({"fast": otel.resource("fast")}), metrics, ExportPolicy(max_batch_size=1)
+    )
+    export.start()
+    export.take([span(1), span(2)], 2_000.0)
     export.stop()
 
-    assert {"spans_exported": 10, "spans_dropped{reason=queue_full}": 15} == metrics.snapshot()
+    assert {"spans_exported": 1, "spans_dropped{reason=collector}": 1} == metrics.snapshot()

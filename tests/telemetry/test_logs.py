@@ -3,6 +3,10 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
 from typing import get_args
 
 import pytest
@@ -18,6 +22,7 @@ def log(monkeypatch):
     before, level = root.handlers[:], root.level
     written, clock = io.StringIO(), ManualClock(1_000_000)
     monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
     root.handlers = []
     configure_logging(clock)
     yield written, clock
@@ -109,3 +114,54 @@ def test_no_event_stands_twice():
     names = get_args(EventName)
 
     assert sorted(set(names)) == sorted(names)
+
+
+def test_a_thread_that_ends_by_an_error_is_one_line(log):
+    """What nobody catches in a thread is JSON too, without a stack trace."""
+
+    def break_down():
+        raise OSError("gone")
+
+    thread = threading.Thread(target=break_down, name="worker")
+    thread.start()
+    thread.join(10)
+
+    [line] = lines(log[0])
+    assert ("warning", "worker", "OSError('gone')") == (
+        line["event"],
+        line["thread"],
+        line["error"],
+    )
+
+
+NO_CERTIFICATE = """
+import sys
+from hunch.clock import SystemClock
+from hunch.telemetry import configure_logging, log_event
+from hunch.telemetry.collector import Refused, collector
+from hunch.telemetry.otel import Destination
+
+configure_logging(SystemClock())
+to = Destination(address="127.0.0.1:1", is_secure=True, certificate=sys.argv[1], timeout_s=1.0)
+try:
+    collector(to, lambda _: None).send(b"")
+except Refused:
+    log_event("export_failed")
+"""
+
+
+def test_grpc_writes_no_lines_of_its_own(tmp_path):
+    """Its C core says what it thinks of a certificate in a form of its own: not here."""
+    certificate = tmp_path / "ca.pem"
+    certificate.write_text("no certificate")
+    env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_CERTIFICATE, certificate],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert ["export_failed"] == [json.loads(line)["event"] for line in ended.stderr.splitlines()]

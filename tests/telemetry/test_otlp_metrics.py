@@ -26,7 +26,7 @@ def sender(metrics, protocol, interval_ms=20):
         clock=SystemClock(),
         resource=resource("fast"),
         interval_ms=interval_ms,
-        make_exporter=lambda: exporter(protocol),
+        make_exporter=lambda: exporter(protocol, timeout_s=1.0),
     )
 
 
@@ -86,7 +86,6 @@ async def test_the_end_of_the_process_is_told_too(monkeypatch):
 async def test_a_dead_collector_costs_a_line_and_nothing_else(protocol, monkeypatch, capture):
     """Nobody listens: the loop is never held up, threads do not pile up, the end comes soon."""
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:1")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     longest_s = 0.0
     async with running(sender(Metrics(), protocol, interval_ms=1)):
         until = time.monotonic() + 10
@@ -112,6 +111,7 @@ def capture(monkeypatch):
     before, level = root.handlers[:], root.level
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
     root.handlers = []
     configure_logging(SystemClock())
     yield lambda: [

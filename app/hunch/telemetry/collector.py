@@ -1,25 +1,28 @@
 """Sends encoded spans to a collector, by gRPC or HTTP, as OpenTelemetry's variables say where.
 
-A collector that is busy or away is asked again, all within the time-out of one request; what it
-refuses for good is not sent again, and what it takes but rejects is counted.
+A collector that is busy or away is asked again, so many times; what it refuses for good is not sent
+again, nor is what it did not answer in time. All tries together, the pauses between them and the
+answer's body, however slowly it drips, end with the time-out. What a collector rejects out of a
+request that it takes (OTLP's partial success) is told.
 """
 
 import gzip
-import os
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from hunch.clock import SystemClock
 from hunch.telemetry.otel import Destination
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 TRIES = 3
 PAUSE_S = 0.5
+MAX_ANSWER_BYTES = 4_096
+LEAST_TRY_S = 0.01
+CLOCK = SystemClock()
 BUSY = frozenset({408, 429, 502, 503, 504})
-ANSWER_BYTES = 65_536
-"""More of an answer is not read: it says how many spans were rejected, and why."""
 
 
 class Refused(Exception):  # noqa: N818 - what happened
@@ -30,7 +33,7 @@ class Collector(Protocol):
     """Where spans go."""
 
     def send(self, request: bytes) -> int:
-        """How many of the spans it has rejected, mostly 0; raises `Refused`."""
+        """How many spans it rejected of a request that it has taken; raises `Refused`."""
 
     def close(self) -> None:
         """Gives up what is being sent."""
@@ -47,7 +50,6 @@ class GrpcCollector:
     """OTLP over gRPC."""
 
     def __init__(self, destination: Destination, wait: Callable[[float], object]) -> None:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines are no JSON
         import grpc  # noqa: PLC0415 - takes 0.1 s, and most processes do not trace
 
         self._grpc = grpc
@@ -73,29 +75,26 @@ class GrpcCollector:
         }
 
     def send(self, request: bytes) -> int:
-        """How many of the spans it has rejected; raises `Refused`.
-
-        A request that was not answered in time is not sent again: it may have been taken.
-        """
-        until_s = time.monotonic() + self._destination.timeout_s
-        for tried in range(1, TRIES + 1):
+        """How many spans it rejected of a request that it has taken; raises `Refused`."""
+        until_s = _now_s() + self._destination.timeout_s
+        tried = 0
+        while True:
+            tried += 1
             try:
                 answer = self._export(
                     request,
-                    timeout=max(0.001, until_s - time.monotonic()),
+                    timeout=max(LEAST_TRY_S, until_s - _now_s()),
                     metadata=[(name.lower(), text) for name, text in self._destination.headers],
                     compression=self._compression,
                 )
             except self._grpc.RpcError as error:
-                is_late = time.monotonic() + PAUSE_S * tried >= until_s
-                if tried == TRIES or is_late or error.code() not in self._busy:
+                if not _goes_on(tried, until_s) or error.code() not in self._busy:
                     raise Refused(f"{error.code().name}: {error.details()}") from error
             except ValueError as error:  # the channel was closed meanwhile
                 raise Refused(str(error)) from error
             else:
                 return _rejected(answer)
             self._wait(PAUSE_S * tried)
-        raise Refused("no answer")
 
     def close(self) -> None:
         """Gives up what is being sent."""
@@ -120,50 +119,66 @@ class HttpCollector:
             self._session.cert = (destination.client_certificate, destination.client_key)
 
     def send(self, request: bytes) -> int:
-        """How many of the spans it has rejected; raises `Refused`."""
+        """How many spans it rejected of a request that it has taken; raises `Refused`."""
+        until_s = _now_s() + self._destination.timeout_s
         body = gzip.compress(request) if self._destination.is_gzipped else request
-        until_s = time.monotonic() + self._destination.timeout_s
-        for tried in range(1, TRIES + 1):
+        tried = 0
+        while True:
+            tried += 1
             try:
                 status, answer = self._post(body, until_s)
-            except self._requests.RequestException as error:
+            except (self._requests.RequestException, OSError) as error:
                 problem, is_busy = type(error).__name__, True
             else:
                 if status // 100 == 2:
                     return _rejected(answer)
                 problem, is_busy = f"HTTP {status}", status in BUSY
-            is_late = time.monotonic() + PAUSE_S * tried >= until_s
-            if tried == TRIES or is_late or not is_busy:
+            if not is_busy or not _goes_on(tried, until_s):
                 raise Refused(problem)
             self._wait(PAUSE_S * tried)
-        raise Refused("no answer")
 
     def _post(self, body: bytes, until_s: float) -> tuple[int, bytes]:
-        """Status and answer, which is read only in part and in time."""
-        destination = self._destination
+        """Status and body of one answer; a redirect is none: it would turn POST into GET."""
         with self._session.post(
-            destination.address,
+            self._destination.address,
             data=body,
-            timeout=max(0.001, until_s - time.monotonic()),
-            verify=destination.certificate or True,  # REQUESTS_CA_BUNDLE beats a session's own
-            allow_redirects=False,  # a redirected POST becomes a GET, and the spans are lost
+            timeout=max(LEAST_TRY_S, until_s - _now_s()),
+            verify=self._destination.certificate or True,  # REQUESTS_CA_BUNDLE beats a session's
+            allow_redirects=False,
             stream=True,
         ) as answer:
-            read = b""
-            for piece in answer.iter_content(1_024):
-                read += piece
-                if len(read) > ANSWER_BYTES or time.monotonic() > until_s:
-                    break
-            return answer.status_code, read
+            return answer.status_code, _read(answer, until_s)
 
     def close(self) -> None:
         """Gives up what is being sent."""
         self._session.close()
 
 
+def _now_s() -> float:
+    return CLOCK.now_ms() / 1000
+
+
+def _goes_on(tried: int, until_s: float) -> bool:
+    """Whether there is another try: not too many yet, and time for the pause before it."""
+    return tried < TRIES and _now_s() + PAUSE_S * tried < until_s
+
+
+def _read(answer: Any, until_s: float) -> bytes:
+    """The body of an answer, so much of it and not longer; raises `TimeoutError`."""
+    found = bytearray()
+    for piece in answer.iter_content(1):  # more at once would wait until there is more
+        found += piece
+        if _now_s() > until_s:
+            raise TimeoutError
+        if len(found) >= MAX_ANSWER_BYTES:
+            break
+    return bytes(found)
+
+
 def _rejected(answer: bytes) -> int:
+    """How many spans an answer says were rejected; none where it is no such answer."""
     try:
-        found: Any = ExportTraceServiceResponse.FromString(answer)
-    except Exception:  # noqa: BLE001 - an answer that is no answer rejects nothing
+        found = ExportTraceServiceResponse.FromString(answer)
+    except DecodeError:
         return 0
     return max(0, int(found.partial_success.rejected_spans))

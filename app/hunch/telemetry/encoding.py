@@ -29,7 +29,7 @@ _KINDS = {
 }
 _TIMES = struct.Struct("<BQBQ")
 _MAX_MS = (2**64 - 1) // 1_000_000
-"""What OTLP can say as nanoseconds; whoever writes a deferral may name any time."""
+"""The last time that OTLP can say; who writes a deferral may name any."""
 _DOUBLE = struct.Struct("<d")
 _FLAGS = struct.Struct("<I")
 _START, _END = 7 << 3 | 1, 8 << 3 | 1
@@ -72,7 +72,7 @@ class Encoder:
     def _span(self, span: Span, acknowledged_ms: float) -> bytes:
         form, trace_id, span_id, parent_id, start_ms, end_ms, own, links, error = span
         end_ms = acknowledged_ms if end_ms is None else end_ms
-        start_ms, end_ms = min(max(start_ms, 0.0), _MAX_MS), min(end_ms, _MAX_MS)
+        start_ms, end_ms = (min(max(0.0, ms), _MAX_MS) for ms in (start_ms, end_ms))
         shared = self._forms.get(form)
         if shared is None:
             shared = self._forms[form] = _form(form)
@@ -86,7 +86,11 @@ class Encoder:
         parts += [_attribute(_ATTRIBUTE, key, value) for key, value in own.items()]
         parts += [_link(trace, one) for trace, one in links]
         if error is not None:
-            status = _message(_SECOND, error.encode()) + b"\x18" + _varint(STATUS_CODE_ERROR)
+            status = (
+                _message(_SECOND, error.encode("utf-8", "replace"))
+                + b"\x18"
+                + _varint(STATUS_CODE_ERROR)
+            )
             parts.append(_message(_STATUS, status))
         return _message(_SECOND, b"".join(parts))
 

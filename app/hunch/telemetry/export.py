@@ -1,9 +1,10 @@
 """Spans on their way to a collector, in a thread of their own.
 
 The event loop only appends lists; this thread encodes and sends them. A queue that is full drops
-what comes, a collector that does not answer loses what it was sent: both are counted, and nothing
-waits. The thread rests after each request for twice the time that it has computed, so that it never
-takes more than a third of the process.
+what comes, a collector that does not answer loses what it was sent, the end of the process loses
+what is left: all are counted, and nothing waits. No span, however strange, ends the thread. It
+rests after each request for twice the time that it has computed, so that it never takes more than a
+third of the process.
 """
 
 import threading
@@ -16,6 +17,7 @@ from hunch.telemetry.collector import Collector, Refused
 from hunch.telemetry.encoding import Encoder
 from hunch.telemetry.logs import log_event
 from hunch.telemetry.metrics import Metrics
+from hunch.telemetry.names import CounterName
 from hunch.telemetry.traces import Span
 
 RESTS = 2.0
@@ -60,7 +62,9 @@ class SpanExport:
         self._queue: deque[tuple[Sequence[Span], float]] = deque()
         self._queued = 0
         self._taken = 0
-        self._told = 0
+        self._settled = 0
+        self._is_over = False
+        self._settling = threading.Lock()
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hunch-spans", daemon=True)
         self._collector: Collector | None = None
@@ -71,9 +75,9 @@ class SpanExport:
         self._thread.start()
 
     def take(self, spans: Sequence[Span], acknowledged_ms: float) -> None:
-        """Queues spans, as many as there is room for; never waits."""
+        """Queues as many spans as there is room for; never waits."""
         room = max(0, self._policy.max_queue_size - (self._queued - self._taken))
-        if room < len(spans):
+        if len(spans) > room:
             self._metrics.count("spans_dropped", len(spans) - room, reason="queue_full")
             spans = spans[:room]
         if spans:
@@ -81,27 +85,26 @@ class SpanExport:
             self._queue.append((spans, acknowledged_ms))
 
     def stop(self) -> None:
-        """Sends what is queued, within a limit, and ends."""
+        """Sends what is queued, within a limit, counts what is left as dropped, and ends."""
         self._is_ending.set()
         if self._thread.ident is not None:
             self._thread.join(self._policy.stop_ms / 1000)
+        with self._settling:
+            if left := self._queued - self._settled:
+                self._metrics.count("spans_dropped", left, reason="stopped")
+            self._is_over = True
         if self._collector is not None:
             self._collector.close()
-        if left := self._queued - self._told:
-            self._metrics.count("spans_dropped", left, reason="stopped")
 
     def _run(self) -> None:
-        try:
-            self._collector = self._collect(self._is_ending.wait)
-        except Exception as error:  # noqa: BLE001 - without a way to the collector nothing is traced
-            log_event("export_failed", what="spans", error=f"{type(error).__name__}: {error}")
-            return
         self._rested_at_s = time.thread_time()
         is_last = False
         while not is_last:
             is_last = self._is_ending.wait(self._policy.delay_ms / 1000)
             for batch in self._batches():
-                self._send(self._collector, batch)
+                self._send(batch)
+                if self._is_over:
+                    return
 
     def _batches(self) -> Iterator[list[tuple[Span, float]]]:
         batch: list[tuple[Span, float]] = []
@@ -115,20 +118,29 @@ class SpanExport:
         if batch:
             yield batch
 
-    def _send(self, collector: Collector, batch: Sequence[tuple[Span, float]]) -> None:
+    def _send(self, batch: Sequence[tuple[Span, float]]) -> None:
         self._taken += len(batch)
-        rejected = 0
         try:
-            rejected = min(collector.send(self._encoder.request(batch)), len(batch))
+            if self._collector is None:
+                self._collector = self._collect(self._is_ending.wait)
+            rejected = self._collector.send(self._encoder.request(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next spans go on
-            rejected = len(batch)
+            self._settle("spans_dropped", len(batch), reason="collector")
             said = str(error) if isinstance(error, Refused) else type(error).__name__
             log_event("export_failed", what="spans", error=said)
-        if rejected:
-            self._metrics.count("spans_dropped", rejected, reason="collector")
-        if len(batch) > rejected:
-            self._metrics.count("spans_exported", len(batch) - rejected)
-        self._told += len(batch)
+        else:
+            rejected = min(rejected, len(batch))
+            self._settle("spans_exported", len(batch) - rejected)
+            if rejected:
+                self._settle("spans_dropped", rejected, reason="collector")
+                log_event("export_failed", what="spans", error=f"{rejected} were rejected")
         computed_s = time.thread_time() - self._rested_at_s
         self._is_ending.wait(RESTS * computed_s)
         self._rested_at_s = time.thread_time()
+
+    def _settle(self, counter: CounterName, n: int, **labels: str) -> None:
+        """Counts what became of spans; once the end has counted them, nobody does it again."""
+        with self._settling:
+            if n and not self._is_over:
+                self._settled += n
+                self._metrics.count(counter, n, **labels)

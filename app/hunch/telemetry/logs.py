@@ -1,12 +1,16 @@
 """Every event that is logged, and the one way a log line is written.
 
-One JSON object a line on stderr. Libraries' loggers come out in the same form. Of each logger, and
-of each event that one message after the other can cause, at most `LINES_PER_SECOND` a second are
-written and the rest counted: aiokafka writes hundreds of thousands when a broker is down.
+One JSON object a line on stderr. Libraries' loggers come out in the same form, and so does what
+ends a thread; gRPC's C core, which has a form of its own, is silent unless GRPC_VERBOSITY asks for
+more. Of each logger, and of each event that one message after the other can cause, at most
+`LINES_PER_SECOND` a second are written and the rest counted: aiokafka writes hundreds of thousands
+when a broker is down.
 """
 
 import logging
+import os
 import sys
+import threading
 from typing import Literal
 
 import orjson
@@ -138,9 +142,22 @@ class RateLimit(logging.Filter):
 
 
 def configure_logging(clock: Clock, level: int = logging.INFO) -> None:
-    """Sends every logger of the process to stderr, as JSON lines."""
+    """Sends every logger of the process to stderr, as JSON lines; before gRPC is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251 - no setting of ours
+    threading.excepthook = _tell_of_thread
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(clock))
     handler.addFilter(RateLimit(clock))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     _LOG.setLevel(level)
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit:
+        name = None if ended.thread is None else ended.thread.name
+        log_event(
+            "warning",
+            message="A thread ended by an error.",
+            thread=name,
+            error=repr(ended.exc_value),
+        )

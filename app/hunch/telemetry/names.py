@@ -101,7 +101,8 @@ COUNTERS: dict[CounterName, Described] = {
     "batches": Described("Batches that a model ran.", ("stage",)),
     "spans_exported": Described("Spans that the collector has taken."),
     "spans_dropped": Described(
-        "Spans lost: the queue was full, or the collector did not take them.", ("reason",)
+        "Spans lost: the queue was full, the collector did not take them, or the process ended.",
+        ("reason",),
     ),
     "traces_suppressed": Described(
         "Fallbacks and errors beyond trace_paths_per_s, not traced.", ("reason",)

@@ -39,19 +39,19 @@ LAST_EXPORT_MS = 1_000.0
 TEMPORALITY = AggregationTemporality.CUMULATIVE
 
 
-def exporter(protocol: Protocol) -> MetricExporter:
-    """The SDK's exporter; endpoint, headers and time-out it reads from the environment."""
+def exporter(protocol: Protocol, timeout_s: float) -> MetricExporter:
+    """The SDK's exporter; endpoint, headers and certificates it reads from the environment."""
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415
             OTLPMetricExporter as ByGrpc,
         )
 
-        return ByGrpc()
+        return ByGrpc(timeout=timeout_s)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415
         OTLPMetricExporter as ByHttp,
     )
 
-    return ByHttp()
+    return ByHttp(timeout=timeout_s)
 
 
 class OtlpMetrics:

@@ -35,7 +35,7 @@ class Tracing:
     ) -> None:
         self.tracer = Tracer()
         self._export: SpanExport | None = None
-        if not asked.traces:
+        if not asked.traces and (ratio is None or asked.is_disabled):
             return
         given = asked.ratio if ratio is None else ratio
         policy = TracePolicy(
@@ -56,7 +56,7 @@ class Tracing:
             "ratio": policy.ratio,
             "paths_per_s": paths_per_s,
             "protocol": asked.destination.protocol,
-            "endpoint": asked.destination.shown(),
+            "endpoint": asked.destination.address.partition("?")[0],
         }
 
     def start(self) -> None:
