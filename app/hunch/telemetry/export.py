@@ -7,6 +7,7 @@ rests after each request for twice the time that it has computed, so that it nev
 third of the process.
 """
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -97,6 +98,8 @@ class SpanExport:
             self._collector.close()
 
     def _run(self) -> None:
+        with contextlib.suppress(Exception):  # told with the first spans that it costs
+            self._way()  # importing gRPC takes 0.1 s: better now than when there is work
         self._rested_at_s = time.thread_time()
         is_last = False
         while not is_last:
@@ -121,9 +124,7 @@ class SpanExport:
     def _send(self, batch: Sequence[tuple[Span, float]]) -> None:
         self._taken += len(batch)
         try:
-            if self._collector is None:
-                self._collector = self._collect(self._is_ending.wait)
-            rejected = self._collector.send(self._encoder.request(batch))
+            rejected = self._way().send(self._encoder.request(batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next spans go on
             self._settle("spans_dropped", len(batch), reason="collector")
             said = str(error) if isinstance(error, Refused) else type(error).__name__
@@ -137,6 +138,11 @@ class SpanExport:
         computed_s = time.thread_time() - self._rested_at_s
         self._is_ending.wait(RESTS * computed_s)
         self._rested_at_s = time.thread_time()
+
+    def _way(self) -> Collector:
+        if self._collector is None:
+            self._collector = self._collect(self._is_ending.wait)
+        return self._collector
 
     def _settle(self, counter: CounterName, n: int, **labels: str) -> None:
         """Counts what became of spans; once the end has counted them, nobody does it again."""
