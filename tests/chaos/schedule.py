@@ -211,10 +211,10 @@ def calm_s(kind: Kind, session_s: float) -> float:
     """How long after its end a fault may still delay a fallback: the bound that is promised.
 
     A dead process is missed after its session, and a takeover is granted 5 s on a busy machine; a
-    lane that was refused backs off for up to 10 s; a broker that is back finds members whose
+    lane that was refused waits for two heartbeats; a broker that is back finds members whose
     sessions have ended. The slow stage can delay nothing: its answers are not waited for.
     """
-    takeover_s, back_off_s = 5.0, 10.0
+    takeover_s, two_beats_s = 5.0, 2.0
     return {
         Kind.KILL: session_s + takeover_s,
         Kind.FREEZE: session_s + takeover_s,
@@ -222,8 +222,8 @@ def calm_s(kind: Kind, session_s: float) -> float:
         Kind.STOP: takeover_s,
         Kind.EXTRA: takeover_s,
         Kind.STALL: 0.0,
-        Kind.REFUSAL: back_off_s + takeover_s,
-        Kind.BROKER_RESTART: session_s + back_off_s + takeover_s,
-        Kind.BROKER_KILL: session_s + back_off_s + takeover_s,
-        Kind.BROKER_PAUSE: session_s + back_off_s + takeover_s,
+        Kind.REFUSAL: two_beats_s + takeover_s,
+        Kind.BROKER_RESTART: session_s + two_beats_s + takeover_s,
+        Kind.BROKER_KILL: session_s + two_beats_s + takeover_s,
+        Kind.BROKER_PAUSE: session_s + two_beats_s + takeover_s,
     }[kind]

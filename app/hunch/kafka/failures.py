@@ -16,7 +16,7 @@ class Action(StrEnum):
     """What follows."""
 
     TAKE_OVER = "take over"
-    """If the partition is still owned two heartbeats later, with back-off."""
+    """If the partition is still owned two heartbeats later."""
     SHRINK = "shrink"
     """The same, with batches half as large."""
     STOP = "stop"

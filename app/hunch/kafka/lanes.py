@@ -1,7 +1,8 @@
 """All lanes of one stage in this process: opened and closed as the member says, each in a task.
 
-A lane that closed by an error is opened again after a back-off, if the partition is still owned and
-no rebalance is under way: two heartbeats later the member knows whether it was lost.
+A lane that closed by an error is opened again two heartbeats later, if the partition is still owned
+and no rebalance is under way: by then the member knows whether it was lost. The wait does not grow:
+a broker that is back would find all lanes waiting.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ from hunch.telemetry import log_event
 
 LOOK_EVERY_MS = 100
 BEATS_TO_KNOW = 2.2
-MAX_BACK_OFF_MS = 10_000
 STEADY_MS = 10_000
 MISSING_MS = 10_000
 
@@ -32,7 +32,6 @@ class Lanes:
         self._open: dict[int, tuple[Lane, asyncio.Task[None], float]] = {}
         self.lost: Looks = {}
         """What was last seen of lanes that ended by an error, until the next ones read."""
-        self._failures: dict[int, int] = {}
         self._batch_records: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
         self._missing_since_ms: dict[int, float] = {}
@@ -136,12 +135,10 @@ class Lanes:
             self._batch_records[partition] = max(1, largest // 2)
         now_ms = self._harbour.clock.now_ms()
         is_steady = bool(lane.seen) and now_ms - opened_ms > STEADY_MS
-        failures = 0 if is_steady else self._failures.get(partition, 0)
         if is_steady and failure.action is not Action.SHRINK:
             self._batch_records.pop(partition, None)
-        self._failures[partition] = failures + 1
         know_ms = BEATS_TO_KNOW * self._harbour.member.policy.heartbeat_interval_ms
-        self._not_before_ms[partition] = now_ms + min(know_ms * 2**failures, MAX_BACK_OFF_MS)
+        self._not_before_ms[partition] = now_ms + know_ms
 
     def _open_missing(self) -> None:
         harbour = self._harbour
