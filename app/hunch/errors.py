@@ -2,7 +2,9 @@
 
     HunchError
     ├── ConfigError          the operator: the start is refused with one sentence
-    │   └── TopicMismatch    … because the topics are not as Hunch needs them
+    │   ├── TopicMismatch    … because the topics are not as Hunch needs them
+    │   ├── PolicyError      … because a policy is broken or made for other models
+    │   └── DataError        … because recorded data cannot answer what was asked
     ├── ModelError           the operator: a model cannot be used
     │   ├── ModelNotFound
     │   ├── ChecksumMismatch
@@ -33,6 +35,14 @@ class ConfigError(HunchError):
 
 class TopicMismatch(ConfigError):
     """Topics are missing or not shaped as Hunch needs them."""
+
+
+class PolicyError(ConfigError):
+    """A policy file is broken, or was made for other models."""
+
+
+class DataError(ConfigError):
+    """Labelled or recorded data does not allow what was asked of it."""
 
 
 class ModelError(HunchError):
