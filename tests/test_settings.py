@@ -105,7 +105,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(empty_folder, monkeypatc
         ("partitions", 0, "it should be greater than or equal to 1"),
         ("deadline_from", "now", "it should be 'deferral' or 'ingest'"),
         ("delivery", "at-most-once", "it should be 'exactly-once' or 'at-least-once'"),
-        ("policy_file", "p.json", "there is no calibration in this version yet"),
         ("bootstrap", "kafka", "give host:port"),
         ("bootstrap", "kafka:99999", "give host:port"),
         ("bootstrap", "a:1,,b:2", "give host:port"),

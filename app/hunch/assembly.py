@@ -1,25 +1,33 @@
-"""From settings to the parts of a process: models, seats, the cascade, and what is in force."""
+"""From settings to the parts of a process: models, policy, seats, the cascade."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import NamedTuple
 
 from hunch import __version__
 from hunch.clock import Clock
 from hunch.core.batching import BatchPolicy
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
+from hunch.core.policy import Policy, enforced
+from hunch.errors import PolicyError
 from hunch.inference.onnx import OnnxPredictor
+from hunch.inference.repository import StoredModel, match_labels
 from hunch.inference.repository import load as load_model
-from hunch.inference.repository import match_labels
 from hunch.kafka import embedded
 from hunch.kafka.client import Client
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
-from hunch.settings import Settings
+from hunch.settings import Settings, read_policy
 from hunch.stages.cascade import Cascade
-from hunch.telemetry import Metrics, Tracer
+from hunch.stages.in_force import InForce
+from hunch.telemetry import Metrics, Tracer, log_event
 
+INTERVALS_OF_AN_ANSWER = 3
 POLICY_NAME = "settings"
+OVERRIDDEN = "+tau"
+"""What the name of a policy ends in whose τ the command line or the environment has replaced."""
 Models = dict[str, OnnxPredictor]
 """Stage → its model."""
 LIMITS = (
@@ -53,12 +61,22 @@ def make_member(
     )
 
 
-def load_models(settings: Settings, stages: Collection[str], clock: Clock) -> Models:
-    """The models of these stages; their labels must match, so both are read."""
-    if not {"fast", "slow"} & set(stages):
-        return {}
-    fast, slow = load_model(settings.fast_model), load_model(settings.slow_model)
-    match_labels(fast.labels, slow.labels)
+class Pair(NamedTuple):
+    """The two models of a cascade, as they lie in their folders."""
+
+    fast: StoredModel
+    slow: StoredModel
+
+
+def find_pair(settings: Settings) -> Pair:
+    """The two models that the settings name; their labels must match."""
+    pair = Pair(load_model(settings.fast_model), load_model(settings.slow_model))
+    match_labels(pair.fast.labels, pair.slow.labels)
+    return pair
+
+
+def make_models(settings: Settings, pair: Pair, stages: Collection[str], clock: Clock) -> Models:
+    """The models of these stages, not yet loaded."""
     return {
         stage: OnnxPredictor(
             model,
@@ -68,15 +86,74 @@ def load_models(settings: Settings, stages: Collection[str], clock: Clock) -> Mo
             max_batch_size=settings.max_batch_size,
             inference_timeout_ms=settings.inference_timeout_ms,
         )
-        for stage, model in (("fast", fast), ("slow", slow))
+        for stage, model in zip(("fast", "slow"), pair, strict=True)
         if stage in stages
     }
+
+
+def exit_policy_of(settings: Settings) -> ExitPolicy:
+    """What counts where there is no policy."""
+    return ExitPolicy(
+        name=POLICY_NAME,
+        tau=settings.tau,
+        delta_ms=settings.delta_ms,
+        max_age_ms=settings.max_age_ms,
+        deadline_from=settings.deadline_from,
+    )
+
+
+def enforce(settings: Settings, pair: Pair, policy: Policy) -> ExitPolicy:
+    """What a policy means for this pair; raises `PolicyError` where it was made for another one."""
+    for side, made_for, model in (
+        ("fast", policy.models.fast, pair.fast),
+        ("slow", policy.models.slow, pair.slow),
+    ):
+        if made_for.sha256 != model.sha256:
+            raise PolicyError(
+                f"The policy {policy.name} was made for the {side} model {made_for.name}@"
+                f"{made_for.version} ({made_for.sha256[:8]}) and not for {model.model} "
+                f"({model.sha256[:8]}): calibrate this pair, or name the models it was made for."
+            )
+    return enforced(policy, exit_policy_of(settings), pair.fast.labels)
+
+
+def enforce_settings(settings: Settings, pair: Pair) -> ExitPolicy:
+    """What counts until a policy is pushed: the policy file where there is one.
+
+    A τ of the command line or the environment replaces all of the file's, and its name says so.
+    """
+    if settings.policy_file is None:
+        return exit_policy_of(settings)
+    policy = read_policy(settings.policy_file)
+    enforced_policy = enforce(settings, pair, policy)
+    if settings.tau == policy.tau:
+        return replace(enforced_policy, delta_ms=settings.delta_ms)
+    return replace(
+        enforced_policy,
+        name=policy.name + OVERRIDDEN,
+        tau=settings.tau,
+        taus={},
+        delta_ms=settings.delta_ms,
+    )
+
+
+def warn_of_a_short_delta(settings: Settings, policy: ExitPolicy) -> None:
+    """Says it where Δ leaves the slow model no time between two transactions."""
+    least_ms = INTERVALS_OF_AN_ANSWER * settings.commit_interval_ms
+    if settings.delivery == "exactly-once" and 0 < policy.delta_ms < least_ms:
+        log_event(
+            "warning",
+            message=f"delta_ms = {policy.delta_ms} leaves the slow model little time: with "
+            f"exactly-once a deferral and its decision wait for transactions, about {least_ms} "
+            "ms together; raise it, or lower commit_interval_ms.",
+        )
 
 
 def make_cascade(
     settings: Settings,
     partitions: int,
     *,
+    in_force: InForce,
     client: Client,
     clock: Clock,
     metrics: Metrics,
@@ -97,13 +174,7 @@ def make_cascade(
             dead_letters=settings.topic("dead-letters"),
             partitions=partitions,
         ),
-        exit_policy=ExitPolicy(
-            name=POLICY_NAME,
-            tau=settings.tau,
-            delta_ms=settings.delta_ms,
-            max_age_ms=settings.max_age_ms,
-            deadline_from=settings.deadline_from,
-        ),
+        in_force=in_force,
         batch_policy=BatchPolicy(
             max_batch_size=settings.max_batch_size,
             max_queue_delay_ms=settings.max_queue_delay_ms,
@@ -125,12 +196,16 @@ def make_cascade(
     )
 
 
-def tell_what_is_in_force(settings: Settings, models: Models, metrics: Metrics) -> None:
+def tell_what_is_in_force(
+    settings: Settings, in_force: InForce, models: Models, metrics: Metrics
+) -> None:
     """Makes bounds, policy, models and version metrics, for dashboards to show beside the rest."""
     limits: dict[tuple[str, ...], float] = {(key,): float(getattr(settings, key)) for key in LIMITS}
     metrics.gauge("limit", lambda: limits)
-    metrics.gauge("tau", lambda: {(POLICY_NAME,): settings.tau})
-    metrics.gauge("delta_seconds", lambda: {(POLICY_NAME,): settings.delta_ms / 1000})
+    metrics.gauge("tau", lambda: {(in_force.policy.name,): in_force.policy.tau})
+    metrics.gauge(
+        "delta_seconds", lambda: {(in_force.policy.name,): in_force.policy.delta_ms / 1000}
+    )
     metrics.gauge("build_info", lambda: {(__version__, settings.delivery): 1.0})
     metrics.gauge(
         "model_info",

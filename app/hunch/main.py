@@ -14,14 +14,27 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaError
 from faststream import FastStream
 
 from hunch import __version__
-from hunch.assembly import Models, load_models, make_cascade, make_member, tell_what_is_in_force
+from hunch.assembly import (
+    Models,
+    Pair,
+    enforce,
+    enforce_settings,
+    exit_policy_of,
+    find_pair,
+    make_cascade,
+    make_member,
+    make_models,
+    tell_what_is_in_force,
+    warn_of_a_short_delta,
+)
 from hunch.clock import SystemClock
 from hunch.errors import (
     BrokerError,
@@ -35,11 +48,13 @@ from hunch.http.pages import Page, Pages, as_text, asyncapi_pages, judged
 from hunch.http.server import HttpServer
 from hunch.kafka import embedded
 from hunch.kafka.aio import KafkaClient, wait_for_broker
+from hunch.kafka.control import ControlReader
 from hunch.kafka.seats import seated
 from hunch.kafka.topics import ensure_embedded, require_verified
 from hunch.settings import Settings, load
 from hunch.stages.cascade import Cascade
 from hunch.stages.health import live, ready
+from hunch.stages.in_force import Control, InForce
 from hunch.stages.stage import Stage
 from hunch.telemetry import Metrics, configure_logging, log_event, otel
 from hunch.telemetry.otlp_metrics import OtlpMetrics, exporter
@@ -49,7 +64,6 @@ from hunch.telemetry.tracing import Tracing
 READY_LOOK_MS = 50
 BROKER_LOOK_MS = 2_000
 YOUNG_OBJECTS = 50_000
-INTERVALS_OF_AN_ANSWER = 3
 LEAVE_MS = 3_000
 """After the drain, the time to leave the groups."""
 CLOSE_MS = 4_000
@@ -74,6 +88,8 @@ class Service:
         )
         self._running: list[Stage] = []
         self._models: Models = {}
+        self._in_force = InForce(exit_policy_of(settings))
+        self._control: ControlReader | None = None
         self._is_draining = False
         self._leaving: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,8 +187,11 @@ class Service:
         )
         if self._http is not None:
             self._http.start()
-        self._models = load_models(settings, self.stages, self._clock)
-        self._warn_of_a_short_delta()
+        pair = find_pair(settings) if {"fast", "slow"} & set(self.stages) else None
+        if pair is not None:
+            self._in_force = InForce(enforce_settings(settings, pair))
+            self._models = make_models(settings, pair, self.stages, self._clock)
+        warn_of_a_short_delta(settings, self._in_force.policy)
         self._tracing.start()
         await self._wait_for_broker()
         self._client = KafkaClient(
@@ -183,36 +202,31 @@ class Service:
             request_timeout_ms=settings.request_timeout_ms,
         )
         if self._embedded is not None:
-            partitions = ensure_embedded(self._embedded, settings)
+            serving = ensure_embedded(self._embedded, settings)
         else:
-            partitions = await require_verified(self._bootstrap, settings, self._clock)
+            serving = await require_verified(self._bootstrap, settings, self._clock)
         for model in self._models.values():
             await model.start()
+        if pair is not None and serving.has_control:
+            await self._follow_control(self._client, pair)
         cascade = make_cascade(
             settings,
-            partitions,
+            serving.partitions,
+            in_force=self._in_force,
             client=self._client,
             clock=self._clock,
             metrics=self._metrics,
             tracer=self._tracing.tracer,
         )
         self._running = self._make_stages(cascade)
-        tell_what_is_in_force(settings, self._models, self._metrics)
+        tell_what_is_in_force(settings, self._in_force, self._models, self._metrics)
         _calm_the_garbage_collector()
-        self._tasks = [asyncio.create_task(self._watch(stage)) for stage in self._running]
+        self._tasks += [
+            asyncio.create_task(self._watch(f"{stage.name} stage", stage.run()))
+            for stage in self._running
+        ]
         if self._otlp is not None:
             self._tasks.append(asyncio.create_task(self._otlp.run()))
-
-    def _warn_of_a_short_delta(self) -> None:
-        settings = self.settings
-        least_ms = INTERVALS_OF_AN_ANSWER * settings.commit_interval_ms
-        if settings.delivery == "exactly-once" and 0 < settings.delta_ms < least_ms:
-            log_event(
-                "warning",
-                message=f"delta_ms = {settings.delta_ms} leaves the slow model little time: with "
-                f"exactly-once a deferral and its decision wait for transactions, about {least_ms} "
-                "ms together; raise it, or lower commit_interval_ms.",
-            )
 
     async def _wait_for_broker(self) -> None:
         settings = self.settings
@@ -248,14 +262,23 @@ class Service:
                 made.append(cascade.join(member))
         return made
 
-    async def _watch(self, stage: Stage) -> None:
-        """Runs a stage; what it cannot mend by itself ends the process."""
+    async def _follow_control(self, client: KafkaClient, pair: Pair) -> None:
+        """Brings into force what was pushed by now, and goes on listening."""
+        settings, topic = self.settings, self.settings.topic("control")
+        take = Control(self._in_force, partial(enforce, settings, pair), self._metrics).take
+        self._control = ControlReader(client, topic, take, self._clock)
+        await self._control.start(settings.startup_timeout_ms)
+        following = self._watch("reader of control", self._control.run())
+        self._tasks.append(asyncio.create_task(following))
+
+    async def _watch(self, name: str, running: Coroutine[Any, Any, None]) -> None:
+        """Runs a part of the process; what it cannot mend by itself ends the process."""
         try:
-            await stage.run()
+            await running
         except HunchError as error:
             self._fail(error)
         except KafkaError as error:
-            self._fail(BrokerError(f"The broker refuses the {stage.name} stage: {error!r}."))
+            self._fail(BrokerError(f"The broker refuses the {name}: {error!r}."))
         except Exception as error:  # noqa: BLE001 - a bug ends the process with a sentence
             self._fail(InvariantBroken(f"This is a bug in Hunch, please report it: {error!r}."))
 
@@ -274,8 +297,9 @@ class Service:
             partitions={stage.name: sorted(stage.member.terms) for stage in self._running},
             models=[model.model for model in self._models.values()],
             providers=[model.providers for model in self._models.values()],
-            tau=self.settings.tau,
-            delta_ms=self.settings.delta_ms,
+            policy=self._in_force.policy.name,
+            tau=self._in_force.policy.tau,
+            delta_ms=self._in_force.policy.delta_ms,
             delivery=self.settings.delivery,
         )
 
@@ -310,7 +334,7 @@ class Service:
         await asyncio.gather(
             asyncio.to_thread(self._tracing.stop),
             *(part.close() for part in [self._otlp] if part is not None),
-            *(part.stop() for part in [self._http] if part is not None),
+            *(part.stop() for part in (self._http, self._control) if part is not None),
         )
         for model in self._models.values():
             await model.stop()

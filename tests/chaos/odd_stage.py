@@ -72,14 +72,16 @@ class SlowPredictor(OnnxPredictor):
         super().__init__(*arguments, **named)
         self._is_odd = bool(_oddities().get("seed")) and self.model.startswith("digits-slow")
 
-    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+    async def predict(
+        self, values: Sequence[bytes | None], temperature: float | None = None
+    ) -> Prediction:
         """Waits first, and fails now and then."""
         if self._is_odd:
             is_long = CHANCE.random() < SHARE_LONG
             await asyncio.sleep(CHANCE.uniform(*(LONG_MS if is_long else USUAL_MS)) / 1000)
             if CHANCE.random() < SHARE_FAILED:
                 raise InferenceFailed("The chaos harness told this batch to fail.")
-        return await super().predict(values)
+        return await super().predict(values, temperature)
 
 
 def main() -> None:

@@ -21,25 +21,40 @@ def policy(**changes: Any):
     return ExitPolicy(**(fields | changes))
 
 
+def exits(scores, **changes: Any):
+    """Which of these best probabilities of two labels exit."""
+    best = np.asarray(scores, dtype=np.float32)
+    rows = np.stack([best, np.zeros_like(best)], axis=1)
+    return np.array(policy(**changes).judge(rows).exits, dtype=bool)
+
+
 @given(scores, tau, tau)
 def test_raising_tau_never_raises_the_exit_rate(scores, one, other):
     """What exits at the higher τ exits at the lower one too."""
     low, high = sorted((one, other))
 
-    assert not np.any(policy(tau=high).exits(scores) & ~policy(tau=low).exits(scores))
+    assert not np.any(exits(scores, tau=high) & ~exits(scores, tau=low))
 
 
 @given(scores)
 def test_at_tau_zero_everything_exits(scores):
     """τ = 0 lets every message exit."""
-    assert policy(tau=0.0).exits(scores).all()
+    assert exits(scores, tau=0.0).all()
 
 
 def test_a_score_equal_to_tau_exits():
     """Exit iff score ≥ τ, the equal one included; NaN never."""
-    assert [False, True, True, False] == policy(tau=0.5).exits(
-        np.array([0.4999, 0.5, 0.6, np.nan])
-    ).tolist()
+    assert [False, True, True, False] == exits([0.4999, 0.5, 0.6, np.nan], tau=0.5).tolist()
+
+
+def test_a_label_may_have_its_own_tau():
+    """The τ of a row is that of its best label, where the policy has one."""
+    rows = np.array([[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]], dtype=np.float32)
+    verdicts = policy(tau=0.8, taus={1: 0.6}).judge(rows)
+
+    assert [0, 1, 0] == verdicts.best
+    assert [0.8, 0.6, 0.8] == verdicts.taus
+    assert [False, True, False] == verdicts.exits
 
 
 def test_the_score_is_the_best_probability():

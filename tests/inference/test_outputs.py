@@ -7,13 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hunch.errors import ModelError
-from hunch.inference.outputs import as_scores, calibrated
+from hunch.inference.outputs import as_scores
+from hunch.inference.outputs import calibrated as calibrated_with_energies
 
 shapes = st.tuples(st.integers(1, 5), st.integers(2, 6))
 logits = shapes.flatmap(
     lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(-80, 80, width=32))
 )
 temperatures = st.floats(0.1, 10)
+
+
+def calibrated(scores, kind, temperature):
+    """The probabilities alone."""
+    return calibrated_with_energies(scores, kind, temperature)[0]
 
 
 @given(logits, temperatures)
@@ -97,3 +103,21 @@ def test_output_of_another_width_is_refused(shape):
     """The output must have one column for each label."""
     with pytest.raises(ModelError, match="2 labels and an output of shape"):
         as_scores(np.zeros(shape, np.float32), ("a", "b"), "m@1")
+
+
+@given(logits, temperatures)
+def test_energies_are_the_soft_maximum_of_the_logits(scores, temperature):
+    """T · log Σ exp(s / T) lies between the highest logit and T · log k above it."""
+    _, energies = calibrated_with_energies(scores, "logits", temperature)
+    highest, room = scores.max(axis=1), temperature * np.log(scores.shape[1])
+
+    assert (energies >= highest - 1e-3).all()
+    assert (energies <= highest + room + 1e-3).all()
+
+
+def test_probabilities_have_no_energies():
+    """What was normalised has lost them."""
+    own = np.array([[0.1, 0.9]], np.float32)
+
+    assert calibrated_with_energies(own, "probabilities", 1.0)[1] is None
+    assert calibrated_with_energies(own, "probabilities", 2.0)[1] is None

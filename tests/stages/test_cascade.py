@@ -6,6 +6,7 @@ from tests.stages.parties import by_origin, cascade, fast, schema_errors, slow, 
 
 from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
+from hunch.stages.in_force import InForce
 from hunch.testing.cascade import run_cascade
 
 SURE, UNSURE = {"c": 0.95}, {"c": 0.6}
@@ -122,7 +123,7 @@ async def test_a_hanging_slow_model_delays_no_fast_decision():
 async def test_old_messages_exit_with_the_fast_answer():
     """A message older than max_age_ms is not worth the slow model any more."""
     policy = ExitPolicy(name="test", tau=0.9, delta_ms=500, max_age_ms=1_000)
-    async with cascade(exit_policy=policy) as memory:
+    async with cascade(in_force=InForce(policy)) as memory:
         origin = memory.send(UNSURE)
         await memory.clock.advance(1_001)
         await memory.start()

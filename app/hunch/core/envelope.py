@@ -46,8 +46,9 @@ class Answer:
 class Deferral:
     """The `hunch` header of a record on `deferrals`: all that the joiner needs to decide alone.
 
-    The spans, as hexadecimal digits, are those of the message in the fast stage and of its
-    producer: from them the joiner can tell the path of a message that nobody has traced.
+    The score is what was held against τ, None where it was the fast confidence. The spans, as
+    hexadecimal digits, are those of the message in the fast stage and of its producer: from them
+    the joiner can tell the path of a message that nobody has traced.
     """
 
     origin: str
@@ -62,6 +63,7 @@ class Deferral:
     deferred_ms: float
     fast_span: str | None = None
     parent_span: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

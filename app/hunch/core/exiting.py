@@ -1,15 +1,36 @@
 """The exit policy: which messages the fast model decides alone, and until when the others wait."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hunch.core.confidence import MAX_PROBABILITY, Measure, max_probability
+from hunch.core.timeouts import timeout_aware_tau
 from hunch.errors import ConfigError
 
 EARLIEST_DEADLINE_MS = 100_000_000_000
 """An epoch time in 1973: a smaller number of milliseconds is really one of seconds."""
+
+
+class Verdicts(NamedTuple):
+    """What the policy says of a predicted batch, a column each, a row a message.
+
+    Attributes:
+        best: the column of the best label; of equal ones the first.
+        confidences: its probability.
+        scores: what is held against τ; None where that is the confidence.
+        taus: the τ of each row.
+        exits: whether score ≥ τ.
+    """
+
+    best: list[int]
+    confidences: list[float]
+    scores: list[float] | None
+    taus: list[float]
+    exits: list[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +40,11 @@ class ExitPolicy:
     Attributes:
         name: how decisions name this policy.
         tau: exit iff score ≥ tau, in [0, 1].
+        taus: column of the best label → a τ of its own.
+        measure: from probabilities to the score.
+        temperature: divides the fast model's logits; None is the model's own.
+        slow_temperature: divides the slow model's logits.
+        slow_accuracy: with it, τ falls as the slow path congests; None for never.
         delta_ms: the time the slow model gets.
         max_age_ms: older messages exit at once, whatever their score; None for never.
         deadline_from: whether Δ counts from the deferral or from the record's timestamp.
@@ -27,20 +53,56 @@ class ExitPolicy:
     name: str
     tau: float
     delta_ms: float
+    taus: Mapping[int, float] = field(default_factory=dict)
+    measure: Measure = MAX_PROBABILITY
+    temperature: float | None = None
+    slow_temperature: float | None = None
+    slow_accuracy: float | None = None
     max_age_ms: float | None = None
     deadline_from: Literal["deferral", "ingest"] = "deferral"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.tau <= 1.0:
-            msg = f"tau is {self.tau}, but it must lie between 0 and 1."
-            raise ConfigError(msg)
+        for tau in (self.tau, *self.taus.values()):
+            if not 0.0 <= tau <= 1.0:
+                msg = f"tau is {tau}, but it must lie between 0 and 1."
+                raise ConfigError(msg)
         if self.delta_ms < 0:
             msg = f"delta_ms is {self.delta_ms}, but it must be 0 or more milliseconds."
             raise ConfigError(msg)
 
-    def exits(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows exit: score ≥ tau; [n] → [n]. A NaN never exits."""
-        return scores >= self.tau
+    def judge(
+        self,
+        probabilities: NDArray[np.float32],
+        energies: NDArray[np.float64] | None = None,
+        timeout_share: float = 0.0,
+    ) -> Verdicts:
+        """Which rows exit: score ≥ τ.
+
+        Args:
+            probabilities: [n, k], temperature applied.
+            energies: [n], for the measure that needs them.
+            timeout_share: the share of deferrals whose slow answer comes too late.
+        """
+        best = probabilities.argmax(axis=1)
+        confidences = max_probability(probabilities)
+        is_plain = self.measure == MAX_PROBABILITY
+        scores = confidences if is_plain else self.measure.scores(probabilities, energies)
+        taus = self._taus(best, timeout_share)
+        return Verdicts(
+            best=best.tolist(),
+            confidences=confidences.tolist(),
+            scores=None if is_plain else scores.tolist(),
+            taus=taus.tolist(),
+            exits=(scores >= taus).tolist(),
+        )
+
+    def _taus(self, best: NDArray[np.intp], timeout_share: float) -> NDArray[np.float64]:
+        taus = np.full(len(best), self.tau)
+        for column, tau in self.taus.items():
+            taus[best == column] = tau
+        if self.slow_accuracy is None:
+            return taus
+        return timeout_aware_tau(taus, self.slow_accuracy, timeout_share)
 
     def is_stale(self, ingest_ms: float, now_ms: float) -> bool:
         """Whether a message of that record timestamp is too old to be worth the slow model."""

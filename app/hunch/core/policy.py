@@ -7,13 +7,16 @@ says exactly what decided.
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hunch.core.confidence import Measure
+from hunch.core.exiting import ExitPolicy
 from hunch.errors import PolicyError
 
-VERSION = 1
 CHECKSUM_DIGITS = 8
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -92,7 +95,7 @@ class Contents(_Part):
         judged: what τ did on rows that had no part in choosing it.
     """
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     created: Text
     method: Text
     promise: Text
@@ -137,7 +140,8 @@ class Policy(Contents):
 
     def text(self) -> str:
         """As it stands in a file, to be read by people too."""
-        return self.model_dump_json(indent=2) + "\n"
+        contents = {"name": self.name} | self.model_dump(mode="json")
+        return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
 def named(stem: str, contents: Contents) -> Policy:
@@ -155,3 +159,32 @@ def parsed(text: bytes | str, where: str) -> Policy:
         key = ".".join(map(str, first["loc"]))
         said = f"{key}: {what}" if key else what
         raise PolicyError(f"The policy in {where} cannot be used: {said}.") from None
+
+
+def enforced(policy: Policy, settings: ExitPolicy, labels: Sequence[str]) -> ExitPolicy:
+    """What the fast stage decides by under a policy; what it leaves open is as in the settings.
+
+    Args:
+        policy: which was made for the models in use.
+        settings: what counts without it.
+        labels: of the fast model, in the order of its columns.
+
+    Raises `PolicyError` for a τ of a label that the model does not have.
+    """
+    column_of = {label: column for column, label in enumerate(labels)}
+    if unknown := sorted(set(policy.taus) - set(column_of)):
+        raise PolicyError(
+            f"The policy {policy.name} has a tau for the label {unknown[0]!r}, which the fast "
+            "model does not know: calibrate it again with this model."
+        )
+    return replace(
+        settings,
+        name=policy.name,
+        tau=policy.tau,
+        taus={column_of[label]: tau for label, tau in policy.taus.items()},
+        measure=Measure(policy.measure.name, policy.measure.numbers),
+        temperature=policy.temperatures.fast,
+        slow_temperature=policy.temperatures.slow,
+        slow_accuracy=policy.slow_accuracy,
+        delta_ms=settings.delta_ms if policy.delta_ms is None else policy.delta_ms,
+    )

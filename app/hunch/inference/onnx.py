@@ -1,6 +1,6 @@
 """Models that ONNX Runtime runs: `OnnxPredictor`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -39,6 +39,23 @@ T = TypeVar("T")
 Errors = dict[int, tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What a model puts out for n messages over k labels, as it is.
+
+    Attributes:
+        ids: the `id` field of each message (None where absent or undecodable), length n.
+        scores: float32 [n, k], logits or probabilities; rows in `errors` are 1 everywhere.
+        kind: which of the two.
+        errors: row → (reason, sentence) for what could not be decoded, fed or answered.
+    """
+
+    ids: Sequence[str | int | None]
+    scores: NDArray[np.float32]
+    kind: OutputKind
+    errors: Mapping[int, tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     """A session, how it is fed, and which output is read as what."""
@@ -63,6 +80,7 @@ class OnnxPredictor:
     Attributes:
         model: `name@version`.
         labels: in the order of the columns.
+        temperature: the model's own, from its description.
         providers: those that compute; empty before `start`.
         service_ms: batch size → time of a warm run in milliseconds; empty before `start`.
     """
@@ -80,6 +98,7 @@ class OnnxPredictor:
     ) -> None:
         self.model = stored.model
         self.labels = stored.labels
+        self.temperature = stored.temperature
         self.providers: tuple[str, ...] = ()
         self.service_ms: dict[int, float] = {}
         self._stored = stored
@@ -112,12 +131,21 @@ class OnnxPredictor:
         """Ends the thread once it is idle."""
         self._worker.stop()
 
-    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+    async def predict(
+        self, values: Sequence[bytes | None], temperature: float | None = None
+    ) -> Prediction:
         """Predicts one batch of raw message values."""
-        loaded = self._loaded
-        if loaded is None:
+        call = partial(self._predict, self._ready(), values, temperature or self.temperature)
+        return await self._within_limit(call)
+
+    async def score(self, values: Sequence[bytes | None]) -> Scored:
+        """What the model itself puts out for a batch, before any temperature."""
+        return await self._within_limit(partial(self._score, self._ready(), values))
+
+    def _ready(self) -> _Loaded:
+        if self._loaded is None:
             raise InvariantBroken(f"The model {self.model} was asked before it was started.")
-        return await self._within_limit(partial(self._predict, loaded, values))
+        return self._loaded
 
     async def _within_limit(self, call: Callable[[], T]) -> T:
         try:
@@ -138,8 +166,22 @@ class OnnxPredictor:
         self._run(loaded, documents)
         return self._clock.now_ms() - start_ms
 
-    def _predict(self, loaded: _Loaded, values: Sequence[bytes | None]) -> Prediction:
+    def _predict(
+        self, loaded: _Loaded, values: Sequence[bytes | None], temperature: float
+    ) -> Prediction:
         start_ms = self._clock.now_ms()
+        scored = self._score(loaded, values)
+        probabilities, energies = calibrated(scored.scores, scored.kind, temperature)
+        probabilities[list(scored.errors)] = 0.0
+        return Prediction(
+            ids=scored.ids,
+            probabilities=probabilities,
+            errors=scored.errors,
+            elapsed_ms=self._clock.now_ms() - start_ms,
+            energies=energies,
+        )
+
+    def _score(self, loaded: _Loaded, values: Sequence[bytes | None]) -> Scored:
         ids: list[str | int | None] = [None] * len(values)
         errors: Errors = {}
         rows: list[int] = []
@@ -156,25 +198,21 @@ class OnnxPredictor:
             rows.append(row)
             documents.append(document)
             ids[row] = _id_of(document)
-        probabilities, faults = self._run(loaded, documents)
+        scores, faults = self._run(loaded, documents)
         for row, sentence in faults.items():
             errors[rows[row]] = (Reason.BAD_INPUT, sentence)
         if len(rows) < len(values):
-            whole = np.zeros((len(values), len(self.labels)), dtype=np.float32)
-            whole[rows] = probabilities
-            probabilities = whole
-        return Prediction(
-            ids=ids,
-            probabilities=probabilities,
-            errors=errors,
-            elapsed_ms=self._clock.now_ms() - start_ms,
-        )
+            whole = np.ones((len(values), len(self.labels)), dtype=np.float32)
+            whole[rows] = scores
+            scores = whole
+        return Scored(ids=ids, scores=scores, kind=loaded.output.kind, errors=errors)
 
     def _run(
         self, loaded: _Loaded, documents: Sequence[Document]
     ) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Scores of the documents; rows with a fault are 1 everywhere."""
         batches, errors = loaded.features.batches(documents)
-        probabilities = np.zeros((len(documents), len(self.labels)), dtype=np.float32)
+        found = np.ones((len(documents), len(self.labels)), dtype=np.float32)
         for rows, feeds in batches:
             try:
                 (output,) = loaded.session.run([loaded.output.name], feeds)
@@ -188,13 +226,21 @@ class OnnxPredictor:
                     f"The model {self.model} answers {len(scores)} rows for {len(rows)} messages: "
                     "export it with a dynamic batch dimension."
                 )
-            probabilities[rows] = calibrated(scores, loaded.output.kind, self._stored.temperature)
-        spoilt = ~np.isfinite(probabilities).all(axis=1)
-        if spoilt.any():
-            probabilities[spoilt] = 0.0
+            found[rows] = scores
+        if spoilt := _spoilt(found, loaded.output.kind):
+            found[spoilt] = 1.0
             sentence = f"The model {self.model} answers this message with NaN or infinity."
-            errors |= dict.fromkeys(np.flatnonzero(spoilt).tolist(), sentence)
-        return probabilities, errors
+            errors |= dict.fromkeys(spoilt, sentence)
+        return found, errors
+
+
+def _spoilt(scores: NDArray[np.float32], kind: OutputKind) -> list[int]:
+    """Rows that no temperature makes probabilities of."""
+    sound = np.isfinite(scores).all(axis=1)
+    if kind == "probabilities":
+        sound = sound & (scores >= 0).all(axis=1) & (scores.sum(axis=1) > 0)
+    rows: list[int] = np.flatnonzero(np.logical_not(sound)).tolist()
+    return rows
 
 
 def _id_of(document: Document) -> str | int | None:

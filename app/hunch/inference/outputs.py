@@ -45,20 +45,28 @@ def _columns(
 
 def calibrated(
     scores: NDArray[np.float32], kind: OutputKind, temperature: float
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """Probabilities softmax(s / T), where s is the logits or the logarithm of probabilities.
 
-    A row without a finite answer becomes NaN from end to end. Probabilities at T = 1 are taken as
-    they are.
+    With logits come their energies, T · log Σ exp(s / T), a float64 each row (Liu et al. 2020,
+    "Energy-based out-of-distribution detection", with the sign that grows with confidence). A row
+    without a finite answer becomes NaN from end to end. Probabilities at T = 1 are taken as they
+    are.
     """
     if kind == "probabilities" and temperature == 1.0:
-        return np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, np.float32(np.nan))
+        is_finite = np.isfinite(scores).all(axis=1, keepdims=True)
+        return np.where(is_finite, scores, np.float32(np.nan)), None
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled: NDArray[np.float32] = np.log(scores) if kind == "probabilities" else scores.copy()
         if kind == "logits":
             scaled[~np.isfinite(scaled).all(axis=1)] = np.nan
         scaled /= np.float32(temperature)
-        scaled -= scaled.max(axis=1, keepdims=True)
+        highest = scaled.max(axis=1, keepdims=True)
+        scaled -= highest
         np.exp(scaled, out=scaled)
-        scaled /= scaled.sum(axis=1, keepdims=True)
-    return scaled
+        total = scaled.sum(axis=1, keepdims=True)
+        scaled /= total
+        if kind == "probabilities":
+            return scaled, None
+        energies = temperature * (highest.astype(np.float64) + np.log(total))
+    return scaled, energies[:, 0]

@@ -17,12 +17,14 @@ class Prediction:
         probabilities: float32 [n, k], temperature applied, rows sum to 1; rows in `errors` are 0.
         errors: row → (reason, sentence) for what could not be decoded or fed to the model.
         elapsed_ms: wall time of decoding and inference together.
+        energies: float64 [n], `T · log Σ exp(logits / T)`; None where the model gives no logits.
     """
 
     ids: Sequence[str | int | None]
     probabilities: NDArray[np.float32]
     errors: Mapping[int, tuple[str, str]]
     elapsed_ms: float
+    energies: NDArray[np.float64] | None = None
 
 
 class Predictor(Protocol):
@@ -39,9 +41,12 @@ class Predictor(Protocol):
     async def start(self) -> None:
         """Loads and warms the model; afterwards `predict` is fast from the first call."""
 
-    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+    async def predict(
+        self, values: Sequence[bytes | None], temperature: float | None = None
+    ) -> Prediction:
         """Predicts one batch of raw message values; never blocks the event loop.
 
+        The temperature divides the logits; None is the model's own.
         A bad row is an entry in `errors` and spoils no other row. Raises `InferenceFailed` when the
         whole batch failed, `ProcessStuck` when the model did not come back in time.
         """
@@ -67,11 +72,13 @@ class Observed:
         """Loads and warms the model."""
         await self._predictor.start()
 
-    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+    async def predict(
+        self, values: Sequence[bytes | None], temperature: float | None = None
+    ) -> Prediction:
         """Predicts one batch."""
         self._in_hand += 1
         try:
-            return await self._predictor.predict(values)
+            return await self._predictor.predict(values, temperature)
         finally:
             self._in_hand -= 1
 

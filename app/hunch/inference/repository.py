@@ -84,6 +84,7 @@ class StoredModel:
         folder: where `model.onnx` lies.
         name: of the model, without its version.
         version: of the model.
+        sha256: of the ONNX file.
         labels: in the order of the output's columns.
         temperature: divides the logits.
         inputs: tensor → the field that feeds it; None feeds each tensor from its namesake.
@@ -95,6 +96,7 @@ class StoredModel:
     folder: Path
     name: str
     version: str
+    sha256: str
     labels: tuple[str, ...]
     temperature: float = 1.0
     inputs: dict[str, TensorInput] | None = None
@@ -191,6 +193,7 @@ def _described(folder: Path) -> StoredModel:
         folder=folder,
         name=description.name,
         version=description.version,
+        sha256=description.sha256,
         labels=description.labels,
         temperature=description.temperature,
         inputs=description.inputs,
@@ -202,11 +205,12 @@ def _described(folder: Path) -> StoredModel:
 
 def _configured(folder: Path) -> StoredModel:
     config = _read_config(folder / CONFIG)
-    is_version = folder.name.isdigit()
+    is_version, sha256 = folder.name.isdigit(), _sha256(folder / GRAPH)
     return StoredModel(
         folder=folder,
         name=folder.resolve().parent.name if is_version else folder.resolve().name,
-        version=folder.name if is_version else _sha256(folder / GRAPH)[:8],
+        version=folder.name if is_version else sha256[:8],
+        sha256=sha256,
         labels=_labels(config, folder / CONFIG),
         temperature=_temperature(config, folder / CONFIG),
         text=TextInput() if (folder / TOKENIZER).is_file() else None,

@@ -89,6 +89,8 @@ def encode_deferral(
         "fast_ms": deferral.fast_ms,
         "deferred_ms": deferral.deferred_ms,
     }
+    if deferral.score is not None:
+        body["score"] = deferral.score
     if deferral.fast_span is not None:
         body["spans"] = {"fast": deferral.fast_span, "parent": deferral.parent_span}
     headers = [(HUNCH, orjson.dumps(body)), (DEADLINE_MS, b"%d" % deadline_ms)]
@@ -124,6 +126,7 @@ def decode_deferral(header: bytes) -> Deferral:
             origin=_text(fields["origin"]),
             id=name if isinstance(name, str | int) else None,
             fast=_answer(fast, _text(fast["model"])),
+            score=None if fields.get("score") is None else _number(fields["score"]),
             tau=_number(fields["tau"]),
             delta_ms=_number(fields["delta_ms"]),
             policy=_text(fields["policy"]),
@@ -210,6 +213,7 @@ def encode_decision(
     deferral: int | None = None,
     deadline_ms: int | None = None,
     error: str | None = None,
+    score: float | None = None,
 ) -> Outgoing:
     """A decision as a record; `said` is the answer that counts, None where there is none."""
     headers: list[Header] = [(ORIGIN, origin.encode()), (PATH, path.encode())]
@@ -233,6 +237,8 @@ def encode_decision(
         "times": times,
         "trace_id": trace_id_of(traceparent),
     }
+    if score is not None:
+        decision["score"] = score
     if deadline_ms is not None:
         decision["deadline_ms"] = deadline_ms
     if error is not None:
@@ -262,6 +268,7 @@ def encode_verdict(
         reason=verdict.reason,
         fast=deferral.fast,
         slow=slow,
+        score=deferral.score,
         tau=deferral.tau,
         delta_ms=deferral.delta_ms,
         policy=deferral.policy,

@@ -65,8 +65,10 @@ def _of_topic(
 ) -> Iterator[Problem]:
     if topic is None:
         absent = f"Topic {shape.name} does not exist: create it with `hunch topics apply`."
-        # Nothing reads the control topic in this version: it may come later.
-        yield Problem(topic=shape.name, sentence=absent, is_warning=shape.logical == "control")
+        is_warning = shape.logical == "control"
+        if is_warning:
+            absent += " Until then, and a restart, no policy can be pushed."
+        yield Problem(topic=shape.name, sentence=absent, is_warning=is_warning)
         return
     sentences = [
         _partitions(plan, shape, topic),

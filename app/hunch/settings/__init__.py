@@ -7,6 +7,7 @@ from hunch.settings.loading import (
     DEFAULT,
     Loaded,
     load,
+    read_policy,
     suggestion,
 )
 from hunch.settings.value import MASK, Settings, is_secret
@@ -22,5 +23,6 @@ __all__ = [
     "Settings",
     "is_secret",
     "load",
+    "read_policy",
     "suggestion",
 ]

@@ -24,8 +24,11 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:,/\[\]]+):(\d{1,5})")
 
 
+OFF = ("", "off")
+
+
 def _off(value: object) -> object:
-    return None if value in ("", "off") else value
+    return None if value in OFF else value
 
 
 def _decoded(value: object) -> object:
@@ -87,12 +90,6 @@ def _stages(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _policy_file(value: str | None) -> str | None:
-    if value is not None:
-        raise ValueError("there is no calibration in this version yet, remove the key")
-    return value
-
-
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[int, Field(ge=0)]
@@ -109,7 +106,6 @@ OptionalPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, BeforeVal
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Stages = Annotated[tuple[Stage, ...], BeforeValidator(_listed), AfterValidator(_stages)]
-PolicyFile = Annotated[OptionalText, AfterValidator(_policy_file)]
 Delivery = Literal["exactly-once", "at-least-once"]
 Providers = Annotated[
     Literal["auto"] | Annotated[tuple[Text, ...], Field(min_length=1)],

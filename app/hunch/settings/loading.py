@@ -1,13 +1,13 @@
-"""Reads the settings in force: command line > `HUNCH_<KEY>` > `hunch.toml` or `--config` > default.
+"""Reads the settings in force: command line > `HUNCH_<KEY>` > policy file > `hunch.toml` > default.
 
-Nothing else reads the file or the environment.
+`--config` names another file than `hunch.toml`. Nothing else reads these or the environment.
 """
 
 import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from hunch.errors import ConfigError
+from hunch.core.policy import Policy, parsed
+from hunch.errors import ConfigError, PolicyError
+from hunch.settings.kinds import OFF
 from hunch.settings.value import MASK, Settings, is_secret
 
 CONFIG_FILE = "hunch.toml"
@@ -41,11 +43,13 @@ def load(config: Path | None, overrides: Mapping[str, object]) -> Loaded:
     file = config or Path(CONFIG_FILE)
     values: dict[str, object] = {}
     sources = dict.fromkeys(Settings.model_fields, DEFAULT)
-    for source, layer in (
+    layers = [
         (str(file), _from_file(file, must_exist=config is not None)),
         ("environment", _from_environment()),
         (COMMAND_LINE, overrides),
-    ):
+    ]
+    layers.insert(1, _from_policy_file([layer for _, layer in layers]))
+    for source, layer in layers:
         for key, value in layer.items():
             name = f"HUNCH_{key.upper()}" if source == "environment" else source
             if key not in sources:
@@ -59,6 +63,16 @@ def load(config: Path | None, overrides: Mapping[str, object]) -> Loaded:
         return Loaded(settings=Settings(**values), sources=sources)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError(_sentence(error, values, sources)) from error
+
+
+def read_policy(file: str) -> Policy:
+    """The policy in a file; raises `PolicyError`."""
+    try:
+        return parsed(Path(file).read_bytes(), file)
+    except FileNotFoundError:
+        raise PolicyError(f"There is no policy file {file}: correct policy_file.") from None
+    except OSError as error:
+        raise PolicyError(f"The policy file {file} cannot be read: {error}.") from error
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -78,6 +92,16 @@ def _from_file(file: Path, *, must_exist: bool) -> dict[str, Any]:
         raise ConfigError(f"The settings file {file} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The settings file {file} is not TOML: {error}.") from error
+
+
+def _from_policy_file(layers: Sequence[Mapping[str, object]]) -> tuple[str, dict[str, Any]]:
+    """Where the policy file that these layers name stands, and the settings that it makes."""
+    named = [layer["policy_file"] for layer in layers if layer.get("policy_file") is not None]
+    if not named or named[-1] in OFF:
+        return "", {}
+    policy = read_policy(str(named[-1]))
+    made = {"tau": policy.tau, "delta_ms": policy.delta_ms}
+    return f"policy {policy.name}", {key: it for key, it in made.items() if it is not None}
 
 
 def _from_environment() -> dict[str, Any]:

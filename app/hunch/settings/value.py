@@ -23,7 +23,6 @@ from hunch.settings.kinds import (
     OptionalSecret,
     OptionalShare,
     OptionalText,
-    PolicyFile,
     Prefix,
     Providers,
     Rate,
@@ -65,8 +64,8 @@ class Settings(BaseSettings):
     """Age from which a message is not deferred any more, in milliseconds, or `off`."""
     deadline_from: Literal["deferral", "ingest"] = "deferral"
     """What delta counts from: the deferral or the timestamp of the message."""
-    policy_file: PolicyFile = None
-    """Policy written by calibration; not supported in this version."""
+    policy_file: OptionalText = None
+    """Policy that `hunch calibrate` has written, or `off`; its tau counts over that of the file."""
     delivery: Delivery = "exactly-once"
     """Delivery promise of decisions; on the embedded broker it is `at-least-once`."""
     commit_interval_ms: Duration = 50

@@ -6,7 +6,6 @@ from typing import Any
 
 from hunch.clock import Clock
 from hunch.core.batching import BatchPolicy, ServiceTimes
-from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Observed, Predictor
 from hunch.kafka.client import Client, Isolation
@@ -15,6 +14,7 @@ from hunch.kafka.lanes import MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.names import Names
 from hunch.stages.fast import FastStage
+from hunch.stages.in_force import InForce
 from hunch.stages.join import JoinStage
 from hunch.stages.slow import SlowStage
 from hunch.stages.stage import Stage
@@ -31,7 +31,7 @@ class Cascade:
         metrics: where this process counts.
         tracer: which messages are traced, and where to.
         names: the topics.
-        exit_policy: τ and Δ.
+        in_force: τ and Δ.
         batch_policy: the slow model's micro-batches.
         join_policy: the joiner's bounds.
         lane_policy: bounds of every lane.
@@ -44,7 +44,7 @@ class Cascade:
     clock: Clock
     metrics: Metrics
     names: Names
-    exit_policy: ExitPolicy
+    in_force: InForce
     batch_policy: BatchPolicy
     join_policy: JoinPolicy = field(default_factory=JoinPolicy)
     lane_policy: LanePolicy = field(default_factory=LanePolicy)
@@ -58,7 +58,7 @@ class Cascade:
         observed = Observed(predictor)
         fast = FastStage(
             names=self.names,
-            policy=self.exit_policy,
+            in_force=self.in_force,
             predictor=observed,
             max_record_bytes=self.max_record_bytes,
             logs_payloads=self.logs_payloads,
@@ -71,6 +71,7 @@ class Cascade:
         slow = SlowStage(
             names=self.names,
             predictor=observed,
+            in_force=self.in_force,
             policy=self.batch_policy,
             times=ServiceTimes(service_ms),
             max_queue=self.max_slow_queue,

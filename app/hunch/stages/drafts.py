@@ -9,11 +9,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from hunch.core.confidence import max_probability
 from hunch.core.envelope import Answer, Deferral, Path, Reason, origin_of
-from hunch.core.exiting import ExitPolicy, asked_deadline_ms
+from hunch.core.exiting import Verdicts, asked_deadline_ms
 from hunch.inference.predictor import Prediction, Predictor
 from hunch.kafka.client import TopicPartition
 from hunch.kafka.codec import (
@@ -29,6 +26,7 @@ from hunch.kafka.codec import (
 )
 from hunch.kafka.lane import Harbour
 from hunch.kafka.names import Names
+from hunch.stages.in_force import InForce
 from hunch.stages.spans import FastSpans
 from hunch.telemetry import Told, log_event
 
@@ -44,7 +42,7 @@ class Drafting:
     """What every fast lane of this process decides by."""
 
     names: Names
-    policy: ExitPolicy
+    in_force: InForce
     predictor: Predictor
     max_record_bytes: int
     logs_payloads: bool = False
@@ -55,9 +53,7 @@ class Columns(NamedTuple):
 
     records: Sequence[Any]
     prediction: Prediction
-    exits: list[bool]
-    confidences: list[float]
-    best: list[int]
+    verdicts: Verdicts
     chosen: Container[int]
 
 
@@ -72,16 +68,22 @@ class Arrival(NamedTuple):
     wait_ms: float
     fast_ms: float
     traceparent: bytes | None
+    tau: float
+    score: float | None
 
 
 class Drafts:
-    """What one step of a fast lane has come to: records by topic, and what is told of them."""
+    """What one step of a fast lane has come to: records by topic, and what is told of them.
+
+    All of it is decided by the policy of `spans`.
+    """
 
     def __init__(
         self, drafting: Drafting, spans: FastSpans, harbour: Harbour, partition: int
     ) -> None:
         self.told = Told()
         self._drafting = drafting
+        self._policy = spans.policy
         self._harbour = harbour
         self._partition = partition
         self._decisions: list[Outgoing] = []
@@ -104,23 +106,22 @@ class Drafts:
 
     def columns(self, records: Sequence[Any], prediction: Prediction) -> Columns:
         """What the policy says of a predicted batch."""
-        scores, metrics = max_probability(prediction.probabilities), self._harbour.metrics
+        verdicts = self._policy.judge(prediction.probabilities, prediction.energies)
+        metrics = self._harbour.metrics
         metrics.count("batches", stage=STAGE)
         metrics.observe("batch_size", [len(records)], stage=STAGE)
         metrics.observe("inference_seconds", [prediction.elapsed_ms / 1000], stage=STAGE)
-        metrics.observe("confidence", scores, stage=STAGE)
+        metrics.observe("confidence", verdicts.confidences, stage=STAGE)
         return Columns(
             records=records,
             prediction=prediction,
-            exits=self._drafting.policy.exits(scores).tolist(),
-            confidences=scores.tolist(),
-            best=np.argmax(prediction.probabilities, axis=1).tolist(),
+            verdicts=verdicts,
             chosen=self._spans.chosen(records),
         )
 
     def decide(self, columns: Columns, rows: range, now_ms: float) -> None:
         """Decides some rows of a batch."""
-        policy, predictor = self._drafting.policy, self._drafting.predictor
+        policy, predictor, verdicts = self._policy, self._drafting.predictor, columns.verdicts
         errors: Mapping[int, tuple[str, str]] = columns.prediction.errors
         for row in rows:
             arrival = _arrival(columns, row, now_ms)
@@ -129,11 +130,11 @@ class Drafts:
                 self._put_aside(arrival, *errors[row], is_chosen=is_chosen)
                 continue
             answer = Answer(
-                label=predictor.labels[columns.best[row]],
-                confidence=columns.confidences[row],
+                label=predictor.labels[verdicts.best[row]],
+                confidence=verdicts.confidences[row],
                 model=predictor.model,
             )
-            if columns.exits[row]:
+            if verdicts.exits[row]:
                 path, reason = Path.FAST, Reason.CONFIDENT
             elif policy.is_stale(arrival.ingest_ms, now_ms):
                 path, reason = Path.FALLBACK, Reason.STALE
@@ -160,7 +161,7 @@ class Drafts:
         error: str | None = None,
     ) -> str | None:
         """Writes the decision; the id of its trace, where it has one."""
-        policy, elapsed_ms = self._drafting.policy, arrival.now_ms - arrival.ingest_ms
+        policy, elapsed_ms = self._policy, arrival.now_ms - arrival.ingest_ms
         traceparent = arrival.traceparent
         if self._is_traced and (is_chosen or path is not Path.FAST or traceparent is not None):
             traceparent = self._spans.decided(
@@ -183,7 +184,8 @@ class Drafts:
             reason=reason,
             fast=answer,
             slow=None,
-            tau=policy.tau,
+            score=None if answer is None else arrival.score,
+            tau=arrival.tau,
             delta_ms=policy.delta_ms,
             policy=policy.name,
             at_ms=arrival.now_ms,
@@ -200,14 +202,15 @@ class Drafts:
 
     def _defer(self, arrival: Arrival, answer: Answer, *, is_chosen: bool) -> bool:
         """Whether the message could be deferred: with all that it needs, it may be too large."""
-        policy, record = self._drafting.policy, arrival.record
+        policy, record = self._policy, arrival.record
         asked_ms, is_ignored = asked_deadline_ms(header_of(record.headers, DEADLINE_MS))
         entered = self._spans.enter(arrival, is_chosen=is_chosen)
         deferral = Deferral(
             origin=arrival.origin,
             id=arrival.id,
             fast=answer,
-            tau=policy.tau,
+            score=arrival.score,
+            tau=arrival.tau,
             delta_ms=policy.delta_ms,
             policy=policy.name,
             ingest_ms=arrival.ingest_ms,
@@ -276,4 +279,6 @@ def _arrival(columns: Columns, row: int, now_ms: float) -> Arrival:
         wait_ms=max(0.0, round(now_ms - prediction.elapsed_ms - ingest_ms, 3)),
         fast_ms=round(prediction.elapsed_ms, 3),
         traceparent=traceparent_of(record.headers) if record.headers else None,
+        tau=columns.verdicts.taus[row],
+        score=None if columns.verdicts.scores is None else columns.verdicts.scores[row],
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hunch.core.envelope import Reason
+from hunch.core.exiting import ExitPolicy
 from hunch.errors import InferenceFailed, WireError
 from hunch.inference.predictor import Prediction
 from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
@@ -47,14 +48,7 @@ class FastLane(Lane):
         self._input = TopicPartition(fast.names.messages, partition)
         self._decisions = fast.names.fast_decisions(partition)
         self._deferrals = TopicPartition(fast.names.deferrals, partition)
-        self._spans = FastSpans(
-            fast.names,
-            partition,
-            policy=fast.policy,
-            model=fast.predictor.model,
-            group=harbour.member.group,
-            tracer=harbour.tracer,
-        )
+        self._spans = self._spans_under(fast.in_force.policy)
         self._already_decided: set[int] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._inherited: dict[TopicPartition, int] = {}
@@ -136,8 +130,9 @@ class FastLane(Lane):
             self._in_hand.append((position, records[0].timestamp))
             if self._already_decided:
                 records = self._skip_decided(records)
-            predictions = await self._predict(records)
-            await self.hand_over(await self._decide(predictions, position))
+            exit_policy = self._fast.in_force.policy
+            predictions = await self._predict(records, exit_policy.temperature)
+            await self.hand_over(await self._decide(predictions, exit_policy, position))
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Remembers where the outputs end, and what is done."""
@@ -177,24 +172,30 @@ class FastLane(Lane):
             self.harbour.metrics.count("duplicates_skipped", skipped, stage=self.stage)
         return fresh
 
-    async def _predict(self, records: list[Any]) -> list[tuple[list[Any], Prediction]]:
+    async def _predict(
+        self, records: list[Any], temperature: float | None
+    ) -> list[tuple[list[Any], Prediction]]:
         """Predicts a batch; where the model fails on it as a whole, halves find the culprit."""
         if not records:
             return []
         try:
-            prediction = await self._fast.predictor.predict([record.value for record in records])
+            values = [record.value for record in records]
+            prediction = await self._fast.predictor.predict(values, temperature)
         except InferenceFailed as error:
             if len(records) == 1:
                 return [(records, _failed(str(error)))]
             middle = len(records) // 2
-            return await self._predict(records[:middle]) + await self._predict(records[middle:])
+            first = await self._predict(records[:middle], temperature)
+            return first + await self._predict(records[middle:], temperature)
         return [(records, prediction)]
 
     async def _decide(
-        self, predictions: list[tuple[list[Any], Prediction]], position: int
+        self, predictions: list[tuple[list[Any], Prediction]], policy: ExitPolicy, position: int
     ) -> Chunk:
         """Decides in slices, so that timers and heartbeats of this process are not kept waiting."""
         clock = self.harbour.clock
+        if policy is not self._spans.policy:
+            self._spans = self._spans_under(policy)
         drafts = Drafts(self._fast, self._spans, self.harbour, self.partition)
         for records, prediction in predictions:
             columns = drafts.columns(records, prediction)
@@ -204,6 +205,16 @@ class FastLane(Lane):
                 await clock.sleep(0)
             drafts.end(columns, clock.now_ms())
         return Chunk(drafts.outputs(), self._offsets(position), told=drafts.told)
+
+    def _spans_under(self, policy: ExitPolicy) -> FastSpans:
+        return FastSpans(
+            self._fast.names,
+            self.partition,
+            policy=policy,
+            model=self._fast.predictor.model,
+            group=self.harbour.member.group,
+            tracer=self.harbour.tracer,
+        )
 
     def _offsets(self, position: int) -> dict[TopicPartition, OffsetAndMetadata]:
         """Everything below `position` has its output; the numbers say where later ones start."""

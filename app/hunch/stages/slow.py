@@ -26,6 +26,7 @@ from hunch.kafka.codec import encode_result, read_deferral
 from hunch.kafka.lane import Chunk, Harbour, Lane
 from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
+from hunch.stages.in_force import InForce
 from hunch.stages.spans import Asked, SlowSpans
 from hunch.telemetry import Metrics, Tracer, log_event, tracecontext
 from hunch.telemetry.names import MODEL, STAGE, GaugeName
@@ -65,6 +66,7 @@ class SlowStage:
         *,
         names: Names,
         predictor: Predictor,
+        in_force: InForce,
         policy: BatchPolicy,
         times: ServiceTimes,
         max_queue: int,
@@ -75,6 +77,7 @@ class SlowStage:
         self.names = names
         self.predictor = predictor
         self.max_queue = max_queue
+        self._in_force = in_force
         self.queue = BatchState(policy, times)
         self.arrived = asyncio.Event()
         self._times = times
@@ -116,7 +119,9 @@ class SlowStage:
             work.lane.running.add(work.offset)
         began_ms = self._clock.now_ms()
         try:
-            prediction = await self.predictor.predict([work.value for work in works])
+            prediction = await self.predictor.predict(
+                [work.value for work in works], self._in_force.policy.slow_temperature
+            )
         except InferenceFailed as error:
             log_event("slow_model_failed", error=str(error), messages=len(works))
             results = [self._unanswered(work, error=str(error)) for work in works]

@@ -45,9 +45,13 @@ class Arrived(Protocol):
     def traceparent(self) -> bytes | None:
         """The context that it brought, if W3C allows it."""
 
+    @property
+    def tau(self) -> float:
+        """The τ that its score was held against."""
+
 
 class FastSpans:
-    """Spans of one fast lane."""
+    """Spans of one fast lane under one policy."""
 
     def __init__(
         self,
@@ -59,13 +63,13 @@ class FastSpans:
         group: str,
         tracer: Tracer,
     ) -> None:
+        self.policy = policy
         self._partition = partition
         self._tracer = tracer
         received = _received(topics.messages, partition, group)
         deferring = _sent(topics.deferrals, partition)
         deciding = _sent(*topics.fast_decisions(partition))
         policed = {
-            names.TAU: policy.tau,
             names.DELTA_MS: policy.delta_ms,
             names.POLICY: policy.name,
         }
@@ -102,7 +106,11 @@ class FastSpans:
     ) -> None:
         """A message was deferred."""
         if entered is not None and entered.is_sampled:
-            own = {names.ORIGIN: message.origin, names.DEADLINE_MS: deadline_ms}
+            own = {
+                names.ORIGIN: message.origin,
+                names.TAU: message.tau,
+                names.DEADLINE_MS: deadline_ms,
+            }
             told.spans += (
                 self._first(message, answer, entered, batch),
                 self._second(self._defer, message, entered, own),
@@ -134,7 +142,12 @@ class FastSpans:
         entered = tracer.enter(
             tracecontext.parsed(given), message.origin, message.ingest_ms, is_chosen=is_sampled
         )
-        own: Attributes = {names.ORIGIN: message.origin, names.PATH: path, names.REASON: reason}
+        own: Attributes = {
+            names.ORIGIN: message.origin,
+            names.PATH: path,
+            names.REASON: reason,
+            names.TAU: message.tau,
+        }
         if answer is not None:
             own[names.LABEL], own[names.CONFIDENCE] = answer.label, answer.confidence
         told.spans += (
@@ -151,7 +164,11 @@ class FastSpans:
         batch: BatchSpan,
         error: str | None = None,
     ) -> Span:
-        own: Attributes = {names.ORIGIN: message.origin, names.OFFSET: message.record.offset}
+        own: Attributes = {
+            names.ORIGIN: message.origin,
+            names.OFFSET: message.record.offset,
+            names.TAU: message.tau,
+        }
         if answer is not None:
             own[names.LABEL], own[names.CONFIDENCE] = answer.label, answer.confidence
         return Span(

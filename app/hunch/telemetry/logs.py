@@ -37,6 +37,8 @@ EventName = Literal[
     "read_failed",  # a read broke; its lanes take over again
     "slow_model_failed",  # a whole batch failed in the slow model and falls back
     "tracing",  # spans go out: which share, by which protocol
+    "policy_in_force",  # a policy was pushed or taken back: which one decides from now on
+    "policy_refused",  # what was pushed cannot be used; what was in force stays
     "dead_letter",  # a record was put aside: which, why, and its trace
     "export_failed",  # a collector did not take spans or metrics
     "process_stood_still",  # nothing ran for a session time-out: all seats count as lost
@@ -61,6 +63,8 @@ _WARNINGS: frozenset[EventName] = frozenset(
         "read_failed",
         "slow_model_failed",
         "dead_letter",
+        "policy_in_force",
+        "policy_refused",
         "export_failed",
         "process_stood_still",
         "drain_cut_short",

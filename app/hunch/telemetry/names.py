@@ -22,6 +22,7 @@ CounterName = Literal[
     "commits_failed",
     "foreign_records",
     "deadlines_ignored",
+    "policies_refused",
     "batches",
     "spans_exported",
     "spans_dropped",
@@ -97,6 +98,9 @@ COUNTERS: dict[CounterName, Described] = {
     ),
     "deadlines_ignored": Described(
         "hunch-deadline-ms headers that are no integer of milliseconds."
+    ),
+    "policies_refused": Described(
+        "Records of the control topic that could not come into force.",
     ),
     "batches": Described("Batches that a model ran.", ("stage",)),
     "spans_exported": Described("Spans that the collector has taken."),

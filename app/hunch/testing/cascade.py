@@ -17,6 +17,7 @@ from hunch.kafka.lane import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
 from hunch.stages.cascade import Cascade
+from hunch.stages.in_force import InForce
 from hunch.stages.stage import Stage
 from hunch.telemetry import Metrics
 from hunch.testing.clock import ManualClock
@@ -89,7 +90,7 @@ class MemoryCascade:
             partitions=partitions,
         )
         defaults: dict[str, Any] = {
-            "exit_policy": ExitPolicy(name="test", tau=tau, delta_ms=delta_ms),
+            "in_force": InForce(ExitPolicy(name="test", tau=tau, delta_ms=delta_ms)),
             "batch_policy": BatchPolicy(max_batch_size=8, max_queue_delay_ms=0),
             "join_policy": JoinPolicy(),
             "lane_policy": LanePolicy(),

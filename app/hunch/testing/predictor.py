@@ -10,6 +10,7 @@ import orjson
 from hunch.clock import Clock
 from hunch.core.envelope import Reason
 from hunch.errors import InferenceFailed
+from hunch.inference.outputs import calibrated
 from hunch.inference.predictor import Prediction
 
 Answer = Callable[[dict[str, Any]], Sequence[float]]
@@ -73,7 +74,9 @@ class StubPredictor:
         """Ends `hang`; the batches that hung come back."""
         self._runs.set()
 
-    async def predict(self, values: Sequence[bytes | None]) -> Prediction:
+    async def predict(
+        self, values: Sequence[bytes | None], temperature: float | None = None
+    ) -> Prediction:
         """Answers one batch; raises `InferenceFailed` when `fail_next` said so."""
         self.batch_sizes.append(len(values))
         fails, self._failures = self._failures > 0, max(0, self._failures - 1)
@@ -82,9 +85,9 @@ class StubPredictor:
             await self._clock.sleep(self.service_ms)
         if fails:
             raise InferenceFailed(f"The stub {self.model} was told to fail this batch.")
-        return self._predict(values)
+        return self._predict(values, temperature or 1.0)
 
-    def _predict(self, values: Sequence[bytes | None]) -> Prediction:
+    def _predict(self, values: Sequence[bytes | None], temperature: float) -> Prediction:
         ids: list[str | int | None] = [None] * len(values)
         probabilities = np.zeros((len(values), len(self.labels)), dtype=np.float32)
         errors: dict[int, tuple[str, str]] = {}
@@ -106,6 +109,9 @@ class StubPredictor:
                 probabilities[row] = self._answer(message)
             except ValueError as error:
                 errors[row] = (Reason.BAD_INPUT, str(error))
+        if temperature != 1.0:
+            probabilities, _ = calibrated(probabilities, "probabilities", temperature)
+            probabilities[list(errors)] = 0.0
         return Prediction(
             ids=ids, probabilities=probabilities, errors=errors, elapsed_ms=self.service_ms
         )

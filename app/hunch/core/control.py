@@ -1,0 +1,98 @@
+"""The control topic's meaning: which policy was pushed, and which ones before it.
+
+Every policy is a record of its own, under the key `policy/<name>`; the record `in-force` names the
+one that counts. So a policy is taken whole or not at all, and one that was pushed before can be
+named again.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from hunch.core.policy import Policy, parsed
+from hunch.errors import ConfigError, PolicyError, WireError
+
+IN_FORCE = b"in-force"
+POLICY = b"policy/"
+VERSION = 1
+MAX_HISTORY = 20
+"""Policies that can be rolled back to; older ones leave the topic."""
+Change = tuple[bytes, bytes | None]
+"""Key and value of a record to be written; None removes the key."""
+
+
+@dataclass(slots=True)
+class ControlState:
+    """What the records so far say.
+
+    Attributes:
+        policies: name → policy, as it was written.
+        history: names, the newest first; the first is in force, None are the settings.
+    """
+
+    policies: dict[str, bytes] = field(default_factory=dict)
+    history: tuple[str | None, ...] = (None,)
+
+    def take(self, key: bytes | None, value: bytes | None) -> bool:
+        """Takes one record; whether it may have changed what is in force.
+
+        Raises `WireError` for what nobody of ours has written; it changes nothing.
+        """
+        if key == IN_FORCE:
+            self.history = (None,) if value is None else _history(value)
+            return True
+        if key is None or not key.startswith(POLICY):
+            raise WireError("A record on control has a key that Hunch does not know.")
+        name = key.removeprefix(POLICY).decode("utf-8", "replace")
+        if value is None:
+            self.policies.pop(name, None)
+        else:
+            self.policies[name] = value
+        return False
+
+    def in_force(self) -> Policy | None:
+        """The policy that was pushed last; None where the settings count. Raises `PolicyError`."""
+        name = self.history[0]
+        return None if name is None else self.policy(name)
+
+    def policy(self, name: str) -> Policy:
+        """A policy that was pushed; raises `PolicyError`."""
+        if name not in self.policies:
+            raise PolicyError(f"The control topic names the policy {name} and does not hold it.")
+        found = parsed(self.policies[name], f"the control topic under {name}")
+        if found.name != name:
+            raise PolicyError(f"The control topic holds {found.name} under the name {name}.")
+        return found
+
+    def push(self, policy: Policy) -> list[Change]:
+        """The records that bring a policy into force; none where it is already."""
+        if self.history[0] == policy.name:
+            return []
+        changes: list[Change] = [(POLICY + policy.name.encode(), policy.text().encode())]
+        return changes + self._turn((policy.name, *self.history))
+
+    def rollback(self) -> list[Change]:
+        """The records that bring back what was in force before; raises `ConfigError`."""
+        if len(self.history) < 2:
+            raise ConfigError("Nothing was in force before: there is nothing to roll back to.")
+        return self._turn(self.history[1:])
+
+    def _turn(self, history: tuple[str | None, ...]) -> list[Change]:
+        kept = history[:MAX_HISTORY]
+        body = {"v": VERSION, "policy": kept[0], "before": kept[1:]}
+        gone = sorted(set(self.policies) - set(kept))
+        return [
+            (IN_FORCE, json.dumps(body).encode()),
+            *((POLICY + name.encode(), None) for name in gone),
+        ]
+
+
+def _history(value: bytes) -> tuple[str | None, ...]:
+    try:
+        body: Any = json.loads(value)
+        names = (body["policy"], *body["before"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError(f"The record in-force on control is garbled: {error!r}.") from None
+    if body.get("v") != VERSION or not all(name is None or type(name) is str for name in names):
+        raise WireError("The record in-force on control is of another version of Hunch.")
+    return names

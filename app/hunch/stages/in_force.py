@@ -1,0 +1,74 @@
+"""The policy in force in this process: what the settings say, until a pushed one replaces it."""
+
+from collections.abc import Callable
+
+from hunch.core.control import ControlState
+from hunch.core.exiting import ExitPolicy
+from hunch.core.policy import Policy
+from hunch.errors import PolicyError, WireError
+from hunch.kafka.client import Record
+from hunch.telemetry import Metrics, log_event
+
+Enforce = Callable[[Policy], ExitPolicy]
+"""From a policy to what this process can decide by; raises `PolicyError` for other models."""
+
+
+class InForce:
+    """The exit policy, replaced whole: who decides a batch takes it once and keeps it for that.
+
+    Args:
+        settings: what counts where nothing was pushed.
+
+    Attributes:
+        policy: what is in force now.
+    """
+
+    def __init__(self, settings: ExitPolicy) -> None:
+        self.policy = settings
+        self._settings = settings
+
+    def replace(self, pushed: ExitPolicy | None) -> bool:
+        """Brings a policy into force, None the settings; whether it is another one than before."""
+        before, self.policy = self.policy, pushed or self._settings
+        return before != self.policy
+
+
+class Control:
+    """What the control topic says, brought into force; what cannot be is refused and counted."""
+
+    def __init__(self, in_force: InForce, enforce: Enforce, metrics: Metrics) -> None:
+        self._in_force = in_force
+        self._enforce = enforce
+        self._metrics = metrics
+        self._state = ControlState()
+
+    def take(self, records: list[Record]) -> None:
+        """Takes records in their order; only what the last of them says comes into force."""
+        is_changed = False
+        for record in records:
+            try:
+                is_changed |= self._state.take(record.key, record.value)
+            except WireError as error:
+                self._refuse(error, record.offset)
+        if is_changed:
+            self._bring_into_force(records[-1].offset)
+
+    def _bring_into_force(self, offset: int) -> None:
+        try:
+            pushed = self._state.in_force()
+            policy = None if pushed is None else self._enforce(pushed)
+        except PolicyError as error:
+            self._refuse(error, offset)
+            return
+        if self._in_force.replace(policy):
+            now = self._in_force.policy
+            log_event("policy_in_force", policy=now.name, tau=now.tau, delta_ms=now.delta_ms)
+
+    def _refuse(self, error: PolicyError | WireError, offset: int) -> None:
+        self._metrics.count("policies_refused")
+        log_event(
+            "policy_refused",
+            message=str(error),
+            offset=offset,
+            stays=self._in_force.policy.name,
+        )
