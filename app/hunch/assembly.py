@@ -202,10 +202,11 @@ def tell_what_is_in_force(
     """Makes bounds, policy, models and version metrics, for dashboards to show beside the rest."""
     limits: dict[tuple[str, ...], float] = {(key,): float(getattr(settings, key)) for key in LIMITS}
     metrics.gauge("limit", lambda: limits)
-    metrics.gauge("tau", lambda: {(in_force.policy.name,): in_force.policy.tau})
-    metrics.gauge(
-        "delta_seconds", lambda: {(in_force.policy.name,): in_force.policy.delta_ms / 1000}
-    )
+    if models:
+        metrics.gauge("tau", lambda: {(in_force.policy.name,): in_force.policy.tau})
+        metrics.gauge(
+            "delta_seconds", lambda: {(in_force.policy.name,): in_force.policy.delta_ms / 1000}
+        )
     metrics.gauge("build_info", lambda: {(__version__, settings.delivery): 1.0})
     metrics.gauge(
         "model_info",
