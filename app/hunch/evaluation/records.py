@@ -101,12 +101,14 @@ class Record:
     def left_out(self) -> list[str]:
         """A sentence for each reason why rows are left out."""
         told = [
-            f"{count:,} rows are left out because the {side} model has no answer to them."
+            f"Left out because the {side} model has no answer: {count:,} of the rows."
             for side, count in self.failed.items()
             if count
         ]
         if self.repeats:
-            told.append(f"{self.repeats:,} rows repeat an input: each input counts once.")
+            told.append(
+                f"Left out because each input counts once: {self.repeats:,} of the rows repeat one."
+            )
         return told
 
     def part(self, rows: NDArray[np.intp]) -> "Record":
