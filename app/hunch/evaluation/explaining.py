@@ -28,9 +28,7 @@ def promise(goal: Goal, rows: int) -> str:
             )
         case "accuracy-within":
             points = f"{goal.limit * 100:g} percentage points"
-            return (
-                f"The cascade is right less often than the slow model by at most {points}, {sure}."
-            )
+            return f"The cascade is right at most {points} less often than the slow model, {sure}."
         case "joint-risk":
             return (
                 f"Of all messages, at most {limit} exit wrong where the slow model is right, on "
@@ -179,4 +177,4 @@ def notes(calibration: Calibration) -> list[str]:
 
 def percent(share: float | None) -> str:
     """A share as people read it."""
-    return "unknown" if share is None else f"{share * 100:.3g} %"
+    return "unknown" if share is None else f"{share * 100:.4g} %"

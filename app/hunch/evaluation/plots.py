@@ -1,6 +1,7 @@
 """Plots of a calibration, as SVG: what τ trades, and how far confidence is from accuracy.
 
-All of them show the rows that judge. Lines are labelled where they end, τ is a dot on its line.
+All of them show the rows that judge. A share of fewer than `LEAST_ROWS` rows is not drawn as part
+of a line: it would say more about chance than about the models.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from hunch.core.calibration import expected_calibration_error, reliability
 from hunch.evaluation.calibrating import Calibration
+from hunch.evaluation.explaining import percent
 from hunch.evaluation.records import Outputs
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#c8500a", "#6b6b6b"
@@ -31,6 +33,8 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "hunch",
 }
 SIZE = (7.0, 4.4)
+LEAST_ROWS = 10
+DASHES = (0, (4, 3))
 
 
 def draw(calibration: Calibration, folder: Path) -> list[Path]:
@@ -55,10 +59,10 @@ def _accuracy(calibration: Calibration) -> Figure:
     axes.plot(_column(curve["accept_rate"]), _column(curve["accuracy"]), color=BLUE)
     for name, accuracy in (("slow", judged.slow_accuracy), ("fast", judged.fast_accuracy)):
         if accuracy is not None:
-            axes.axhline(accuracy, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)))
-            _name(axes, 0.0, accuracy, f"{name} model alone {accuracy:.1%}", GREY)
-    _mark(axes, calibration, judged.accuracy, "right")
-    axes.set_ylabel("right answers (when every slow answer is in time)")
+            axes.axhline(accuracy, color=GREY, linewidth=1.0, linestyle=DASHES)
+            _name(axes, 0.0, accuracy, f"{name} model alone {percent(accuracy)}", GREY)
+    _mark(axes, calibration, judged.accuracy, "right", beside=(0.55, 0.42))
+    axes.set_ylabel("right answers, when the slow ones are in time")
     axes.margins(y=0.15)
     return figure
 
@@ -73,12 +77,14 @@ def _risk(calibration: Calibration) -> Figure:
         risks = [_less(share) for share in curve["agreement"]]
         at_tau, word = _less(judged.agreement), "disagree"
     figure, axes = _figure(f"Exits that {'are wrong' if is_labelled else word}, by how many exit")
-    axes.plot(_column(curve["accept_rate"]), _column(risks), color=BLUE)
+    shares = _column(curve["accept_rate"])
+    is_drawn = shares * judged.rows >= LEAST_ROWS
+    axes.plot(shares[is_drawn], _column(risks)[is_drawn], color=BLUE)
     if goal.name in {"selective-risk", "agreement"}:
         limit = goal.limit if goal.name == "selective-risk" else 1.0 - goal.limit
-        axes.axhline(limit, color=ORANGE, linewidth=1.0, linestyle=(0, (4, 3)))
-        _name(axes, 0.0, limit, f"limit {limit:.3g}", ORANGE)
-    _mark(axes, calibration, at_tau, word)
+        axes.axhline(limit, color=ORANGE, linewidth=1.0, linestyle=DASHES)
+        _name(axes, 0.0, limit, f"limit {percent(limit)}", ORANGE)
+    _mark(axes, calibration, at_tau, word, beside=(0.55, 0.75))
     axes.set_ylabel(f"share of the exits that {'is wrong' if is_labelled else 'disagrees'}")
     axes.set_ylim(bottom=0.0)
     return figure
@@ -93,7 +99,7 @@ def _reliability(calibration: Calibration) -> Figure:
         (panels[0], "fast", record.fast, fitted.fast),
         (panels[1], "slow", record.slow, fitted.slow),
     ):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=DASHES)
         right = outputs.best == record.right
         own = outputs.temperature
         _reliability_line(axes, outputs, right, temperature=own, name="own", colour=GREY)
@@ -119,14 +125,16 @@ def _reliability_line(
     confidence = outputs.probabilities(temperature)[0].max(axis=1).astype(np.float64)
     bins = reliability(confidence, right)
     error = expected_calibration_error(confidence, right)
-    axes.plot(bins.confidence, bins.accuracy, color=colour)
-    sizes = 8.0 + 120.0 * bins.rows / bins.rows.sum()
+    is_drawn = bins.rows >= LEAST_ROWS
+    axes.plot(bins.confidence[is_drawn], bins.accuracy[is_drawn], color=colour)
+    sizes = 6.0 + 160.0 * bins.rows / bins.rows.sum()
     axes.scatter(bins.confidence, bins.accuracy, s=sizes, color=colour, zorder=3)
     axes.text(
-        0.03,
-        0.95 if name == "own" else 0.88,
+        0.97,
+        0.11 if name == "own" else 0.04,
         f"{name} temperature {temperature:.3g}: error {error:.3f}",
         color=colour,
+        ha="right",
         transform=axes.transAxes,
     )
 
@@ -146,20 +154,28 @@ def _in_percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def _mark(axes: Axes, calibration: Calibration, height: float | None, word: str) -> None:
-    """A dot where τ lies, and what comes of it."""
+def _mark(
+    axes: Axes,
+    calibration: Calibration,
+    height: float | None,
+    word: str,
+    *,
+    beside: tuple[float, float],
+) -> None:
+    """A dot where τ lies, and what comes of it, at a place of the axes that lines leave free."""
     tau, share = calibration.selection.tau, calibration.judged.accept_rate
     if tau is None or share is None or height is None:
         return
     axes.scatter([share], [height], s=60, color=ORANGE, zorder=4)
     axes.annotate(
-        f"tau = {tau:.4g}\n{share:.1%} exit, {height:.1%} {word}",
+        f"tau = {tau:.4g}\n{percent(share)} exit, {percent(height)} {word}",
         (share, height),
-        xytext=(-14, -14) if word == "right" else (-14, 14),
-        textcoords="offset points",
+        xytext=beside,
+        textcoords="axes fraction",
         ha="right",
-        va="top" if word == "right" else "bottom",
+        va="center",
         color=ORANGE,
+        arrowprops={"arrowstyle": "-", "color": ORANGE, "linewidth": 0.8, "shrinkB": 5},
     )
 
 
