@@ -158,21 +158,25 @@ def _rows(found: "Calibration") -> list[tuple[str, str]]:
         ("temperatures", f"fast {found.temperatures.fast:.4g}, slow {found.temperatures.slow:.4g}"),
     ]
     if found.selection.tau is not None:
-        own = f", and its own for {len(found.taus)} labels" if found.taus else ""
+        labels = len(found.split.fit.labels)
+        own = f", and its own for {len(found.taus)} of {labels} labels" if found.taus else ""
         rows.append(("tau", f"{found.selection.tau:.6g}{own}"))
     shares = (
-        ("exits", judged.accept_rate),
-        ("right", judged.accuracy),
-        ("right, slow model alone", judged.slow_accuracy),
-        ("right, fast model alone", judged.fast_accuracy),
-        ("wrong among exits", judged.selective_risk),
-        ("agree among exits", judged.agreement),
-        ("exits wrong, slow model right", judged.joint_risk),
+        ("judged: exit", judged.accept_rate),
+        ("judged: right", judged.accuracy),
+        ("judged: right with the slow model alone", judged.slow_accuracy),
+        ("judged: right with the fast model alone", judged.fast_accuracy),
+        ("judged: wrong among exits", judged.selective_risk),
+        ("judged: agree among exits", judged.agreement),
+        ("judged: exit wrong where the slow model is right", judged.joint_risk),
     )
     rows += [(name, percent(share)) for name, share in shares if share is not None]
     if judged.ece is not None:
         rows.append(
-            ("calibration error, fast model", f"{judged.ece:.3f}, before {judged.ece_before:.3f}")
+            (
+                "judged: calibration error of the fast model",
+                f"{judged.ece:.3f}, with its own temperature {judged.ece_before:.3f}",
+            )
         )
     return rows
 

@@ -9,6 +9,9 @@ DOUBTFUL = 0.05
 STRANGE = 0.01
 """Below this, chance hardly explains why the judging rows miss the goal."""
 
+LEAST_EXITS = 20
+"""Of fewer exits a share says nothing."""
+
 
 def promise(goal: Goal, rows: int) -> str:
     """What holds of τ, and how surely, as it stands in the policy.
@@ -27,8 +30,8 @@ def promise(goal: Goal, rows: int) -> str:
                 f"Of the answers that exit, at least {limit} are those of the slow model, {sure}."
             )
         case "accuracy-within":
-            points = f"{goal.limit * 100:g} percentage points"
-            return f"The cascade is right at most {points} less often than the slow model, {sure}."
+            points = f"{goal.limit * 100:g} points"
+            return f"The cascade's accuracy is at most {points} below the slow model's, {sure}."
         case "joint-risk":
             return (
                 f"Of all messages, at most {limit} exit wrong where the slow model is right, on "
@@ -55,8 +58,6 @@ def conditions(calibration: Calibration) -> str:
         others.insert(0, "that this one tau keeps the limit, only that such a tau does on average")
     if goal.name in {"agreement", "slow-share"}:
         others.append("anything about right and wrong")
-    if goal.name == "slow-share":
-        others.append("anything about the answers that exit")
     held = f"{kept}, {late}" if late else kept
     return f"Promised {held}. Not promised: {'; '.join(others)}."
 
@@ -75,20 +76,28 @@ def told(calibration: Calibration) -> list[str]:
             f"time (slow model alone {percent(judged.slow_accuracy)}, fast model alone "
             f"{percent(judged.fast_accuracy)})."
         )
+    cost = calibration.split.fit.message_ms
+    mean_ms = cost["fast"] + (1.0 - judged.accept_rate) * cost["slow"]
+    said.append(
+        f"A message takes about {mean_ms:.3g} ms of a model's time, with the slow model alone "
+        f"{cost['slow']:.3g} ms."
+    )
     own = promise(calibration.plan.goal, calibration.selection.rows)
-    return [*said, own, conditions(calibration), *_checked(calibration)]
+    return [*said, own, conditions(calibration), _checked(calibration)]
 
 
-def _checked(calibration: Calibration) -> list[str]:
+def _checked(calibration: Calibration) -> str:
     found, goal = calibration.check, calibration.plan.goal
     if found is None or found.found is None:
-        return ["None of the judging rows exits, so that they say nothing about the promise."]
+        return "None of the judging rows exits: they say nothing about the promise."
+    if goal.name == "accuracy-within" and found.found <= 0.0:
+        return "On the judging rows the cascade is no less accurate than the slow model."
     sides = ("at least", "below") if goal.name == "agreement" else ("at most", "above")
     value, limit = percent(found.found), percent(goal.limit)
     start = f"On the judging rows {_what(goal)} is {value}"
     if found.is_kept:
-        return [f"{start}: {sides[0]} {limit}, as promised."]
-    return [f"{start}, {sides[1]} {limit}: {_explained(found)}"]
+        return f"{start}: {sides[0]} {limit}, as promised."
+    return f"{start}, {sides[1]} {limit}: {_explained(found)}"
 
 
 def _explained(found: Check) -> str:
@@ -125,22 +134,29 @@ def refusal(calibration: Calibration) -> str:
             "do. Record more, or ask for less."
         )
     return (
-        f"{asked} cannot be guaranteed{sure}, and more data like this would not change it: "
-        f"{_surest(calibration)}. Ask for less, or take a better fast model."
+        f"{asked} cannot be guaranteed{sure}, and by what these rows show more of them would not "
+        f"change that{_lowest(calibration)}. Ask for less, or take a better fast model."
     )
 
 
-def _surest(calibration: Calibration) -> str:
-    """What the first candidate shows, which is where the fast model is surest."""
-    tested = calibration.selection.tested
-    if not tested or not tested[0].exits:
-        return "no tau keeps it on these rows"
-    first = tested[0]
-    among = f"of the {first.exits:,} rows of which the fast model is surest"
-    if calibration.plan.goal.name == "accuracy-within":
-        return f"{among} too many are right with the slow model alone"
-    harm = "are wrong" if calibration.plan.goal.name != "agreement" else "disagree"
-    return f"{among} {percent(first.estimate)} {harm}"
+def _lowest(calibration: Calibration) -> str:
+    """How low the risk of the exits gets on the judging rows, for the goals that limit it."""
+    curve, goal = calibration.curve, calibration.plan.goal
+    match goal.name:
+        case "selective-risk":
+            harm, risks = "are wrong", curve["selective_risk"]
+        case "agreement":
+            harm = "disagree"
+            risks = [None if share is None else 1.0 - share for share in curve["agreement"]]
+        case _:
+            return ""
+    found = [
+        risk
+        for risk, share in zip(risks, curve["accept_rate"], strict=True)
+        if risk is not None and share is not None
+        if share * calibration.judged.rows >= LEAST_EXITS
+    ]
+    return f": whatever tau, {percent(min(found))} of the exits or more {harm}" if found else ""
 
 
 def _all_rows(calibration: Calibration) -> int:
@@ -171,7 +187,7 @@ def notes(calibration: Calibration) -> list[str]:
         for side, why in calibration.temperatures.kept.items()
     ]
     if calibration.selection.tau == 0.0:
-        said.append("tau is 0: every message exits, and the slow model is not asked at all.")
+        said.append("With a tau of 0 every message exits, and the slow model is never asked.")
     return said
 
 

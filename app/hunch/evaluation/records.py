@@ -77,6 +77,7 @@ class Record:
         sha256: of all that was recorded.
         repeats: rows left out because their input was there before.
         failed: side → rows left out because that model has no answer.
+        message_ms: side → the model's time for a message, in the batch size that suits it best.
     """
 
     folder: Path
@@ -88,6 +89,7 @@ class Record:
     sha256: str
     repeats: int
     failed: Mapping[str, int]
+    message_ms: Mapping[str, float]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -106,9 +108,7 @@ class Record:
             if count
         ]
         if self.repeats:
-            told.append(
-                f"Left out because each input counts once: {self.repeats:,} of the rows repeat one."
-            )
+            told.append(f"Left out because each input counts once: {self.repeats:,} of the rows.")
         return told
 
     def part(self, rows: NDArray[np.intp]) -> "Record":
@@ -160,6 +160,10 @@ def read(path: Path) -> Record:
         sha256=_checksum(models, inputs, right, scores),
         repeats=repeats,
         failed=failed,
+        message_ms={
+            side: min(ms / size for size, ms in sizes.items())
+            for side, sizes in service_times(path).items()
+        },
     )
     return whole.part(kept)
 
