@@ -53,14 +53,15 @@ class Folder:
         self.path = path
 
     def open(self) -> dict[str, Any] | None:
-        """What `record.json` says, None in an empty or missing folder, which is made.
+        """What `record.json` says, None in an empty or missing folder.
 
         Removes what a writer that was killed has left half done. Raises `DataError` for a folder
         that holds other things.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             names = [entry.name for entry in self.path.iterdir()]
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise DataError(f"The folder {self.path} cannot be used: {error.strerror}.") from error
         if DESCRIPTION not in names and any(not name.endswith(".tmp") for name in names):
@@ -90,7 +91,11 @@ class Folder:
         return said
 
     def describe(self, said: Mapping[str, Any]) -> None:
-        """Writes `record.json`."""
+        """Writes `record.json`, and makes the folder where there is none."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"The folder {self.path} cannot be made: {error.strerror}.") from error
         content = orjson.dumps({"format": FORMAT, **said}, option=orjson.OPT_INDENT_2)
         self._write(DESCRIPTION, content + b"\n")
 
