@@ -195,7 +195,7 @@ def test_what_is_left_out_is_said(hunch, tmp_path, lines):
     done = hunch("record", "odd.jsonl", "--out", "made")
 
     assert done.stdout.startswith("rows\t20, 20 with a label\n")
-    assert "3 of the rows repeat one" in done.stderr
+    assert "each input counts once: 3 of the rows." in done.stderr
     assert "the fast model has no answer: 1 of the rows" in done.stderr
 
 

@@ -42,7 +42,7 @@ def record(folder, given, *, labels=None, inputs=None, kinds=("logits", "logits"
     numbers = range(rows) if inputs is None else inputs
     named = [LABELS[column] for column in given.right] if labels is None else labels
     written = Folder(folder)
-    written.open()
+    folder.mkdir(parents=True, exist_ok=True)
     written.append(
         Part(
             origins=[str(row + 1) for row in range(rows)],

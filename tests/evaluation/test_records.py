@@ -39,9 +39,7 @@ async def test_each_input_counts_once(tmp_path):
     assert (2, 1) == (len(found), found.repeats)
     assert [0, NO_LABEL] == found.right.tolist()
     assert 2 == len(set(found.inputs))
-    assert [
-        "Left out because each input counts once: 1 of the rows repeat one."
-    ] == found.left_out()
+    assert ["Left out because each input counts once: 1 of the rows."] == found.left_out()
 
 
 async def test_rows_without_both_answers_are_left_out_and_counted(tmp_path):
