@@ -50,6 +50,19 @@ def test_what_cannot_be_guaranteed_writes_no_policy(hunch, record, tmp_path):
     assert not (tmp_path / "policy.json").exists()
 
 
+def test_rows_that_contradict_the_promise_write_no_policy(hunch, record, tmp_path):
+    """Judged by rows on which the fast model is always wrong: code 4, a sentence and no file."""
+    given = made.drawn(300)
+    other = given._replace(right=(given.fast.argmax(axis=1) + 1) % 4)
+    made.record(tmp_path / "other", other, inputs=range(5000, 5300))
+
+    done = hunch("calibrate", record, "--goal", "selective-risk=0.1", "--judge", "other")
+
+    assert 4 == done.returncode
+    assert "is 100 %, above 10 %, against what the rows that chose tau promise" in done.stderr
+    assert not (tmp_path / "policy.json").exists()
+
+
 @pytest.mark.usefixtures("record")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),

@@ -163,6 +163,32 @@ def test_one_class(read_of):
         calibrate(read_of(made.drawn(400, classes=1)), plan())
 
 
+def test_one_class_without_a_need_for_labels(read_of):
+    """Agreement needs no labels: those of one class are told, and no temperature comes of them."""
+    found = calibrate(read_of(made.drawn(2000), labels=["a"] * 2000), plan("agreement"))
+
+    assert any(it.startswith("All labelled rows have the label 'a'") for it in notes(found))
+    assert {"fast", "slow"} == set(found.temperatures.kept)
+
+
+def test_temperatures_come_of_the_rows_that_have_a_label(read_of):
+    """Where a goal uses rows without labels, those that have one still say how sure to be."""
+    given = made.drawn(4000)
+    labels = [None if row % 5 else made.LABELS[c] for row, c in enumerate(given.right)]
+
+    found = calibrate(read_of(given, labels=labels), plan("agreement"))
+
+    assert {} == found.temperatures.kept
+    assert 4000 == sum(found.split.rows().values())
+
+
+def test_nothing_exits(read_of):
+    """A limit that lets every message wait is told to be one."""
+    found = calibrate(read_of(made.drawn(400)), plan("slow-share", 1.0))
+
+    assert any(it.startswith("With this tau hardly any message exits") for it in notes(found))
+
+
 @pytest.mark.parametrize("name", GOALS)
 def test_ten_rows(read_of, name):
     """Nothing is promised, and the sentence says how many would do at least."""

@@ -48,7 +48,7 @@ def test_all_is_said_in_whole_sentences(records, name, limit):
     found = calibrate(records[0], Plan(goal=Goal(name=name, limit=wanted)))
 
     said = [*told(found), *notes(found)]
-    if not found.selection.is_certified:
+    if not found.is_certified:
         said.append(refusal(found))
     assert said
     for sentence in said:
@@ -63,15 +63,18 @@ def test_rows_of_the_same_kind_keep_the_promise(records):
 
     said = told(calibrate(records[0], Plan(goal=goal), records[1]))
 
-    assert said[-1].endswith("at most 10 %, as promised.")
+    assert said[-1].endswith("%, at most 10 %, as promised.")
 
 
 @pytest.mark.parametrize("name", ["selective-risk", "agreement", "joint-risk", "accuracy-within"])
 def test_rows_of_another_kind_are_told(records, name):
-    """Judged by rows on which the fast model is worse, nobody is told to rely on the promise."""
+    """Judged by rows on which the fast model is worse, the promise is not made."""
     found = calibrate(records[0], Plan(goal=Goal(name=name, limit=GOALS[name])), records[2])
 
-    assert "These rows are not like those that chose tau" in told(found)[-1]
+    assert found.selection.is_certified
+    assert not found.is_certified
+    assert [] == told(found)
+    assert "chance hardly explains that: the two are not alike" in refusal(found)
 
 
 def outcomes(scores, fast_right, slow_right):

@@ -71,7 +71,7 @@ def calibrate(
     whole = read(record)
     found = calibrate(whole, plan, None if judge is None else read(judge))
     policy = None
-    if found.selection.tau is not None:
+    if found.is_certified:
         policy = policy_of(found, created=_now(), is_timeout_aware=timeout_aware)
     if plots is not None:
         _draw(found, plots)

@@ -73,6 +73,7 @@ class Calibration:
         curve: what would come of other τ, on the judging rows.
         judged: what was found on them; at this τ, where there is one.
         check: of the goal on them; None without τ.
+        only_label: that all labelled rows have, where it is one.
         gain: what the slow model has over the fast one, on all rows of the record; None without
             labels.
         slow_accuracy: of the slow model on the choosing rows that are deferred.
@@ -89,9 +90,15 @@ class Calibration:
     curve: Mapping[str, list[float | None]]
     judged: Judged
     check: Check | None
+    only_label: str | None
     gain: Gain | None
     slow_accuracy: float | None
     rows_needed: int | None
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether there is a τ that the judging rows do not contradict."""
+        return self.check is not None and not self.check.contradicts
 
 
 def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibration:
@@ -132,6 +139,7 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
         curve=curve(rest),
         judged=judged(parts.judge, rest, tau, temperatures.fast),
         check=None if tau is None else check(plan.goal, rest, tau),
+        only_label=_only_label(used),
         gain=_gain(used),
         slow_accuracy=None if tau is None else _slow_accuracy(choose, tau),
         rows_needed=_in_all(selection.rows_needed, apart),
@@ -224,24 +232,30 @@ def _usable(record: Record, goal: Goal) -> tuple[Record, int]:
             f"The goal {goal.name} needs labels, and no row in {record.folder} has one: record "
             "labelled data, or choose agreement or slow-share."
         )
-    only = np.unique(record.right[labelled])
-    if len(only) == 1:
+    only = _only_label(record)
+    if only is not None:
         raise DataError(
-            f"All labelled rows in {record.folder} have the label {record.labels[only[0]]!r}: "
-            "nothing follows from one class for the others. Record rows of all of them."
+            f"All labelled rows in {record.folder} have the label {only!r}: nothing follows from "
+            "one class for the others. Record rows of all of them."
         )
     return record.part(labelled), len(record) - len(labelled)
+
+
+def _only_label(record: Record) -> str | None:
+    found = np.unique(record.right[record.is_labelled])
+    return record.labels[found[0]] if len(found) == 1 else None
 
 
 def _temperatures(fit: Record) -> Temperatures:
     """Fitted where the rows say anything about them, else the models' own."""
     found, kept = {}, {}
-    for side, outputs in (("fast", fit.fast), ("slow", fit.slow)):
+    labelled = fit.part(np.flatnonzero(fit.is_labelled))
+    for side, outputs in (("fast", labelled.fast), ("slow", labelled.slow)):
         found[side] = outputs.temperature
-        if not fit.is_labelled.all():
-            kept[side] = "fitting one needs a label of every row"
+        if len(labelled) < LEAST_ROWS or _only_label(labelled) is not None:
+            kept[side] = "fitting one needs labels of several classes"
             continue
-        fitted = fit_temperature(outputs.log_scores, fit.right)
+        fitted = fit_temperature(outputs.log_scores, labelled.right)
         if fitted < NEAR * COLDEST:
             kept[side] = "it is right on all rows that fit, and nothing limits how sure it may be"
         elif fitted > HOTTEST / NEAR:

@@ -6,8 +6,6 @@ from hunch.evaluation.judging import Check
 
 DOUBTFUL = 0.05
 """Above this, chance alone may have made the slow model look better."""
-STRANGE = 0.01
-"""Below this, chance hardly explains why the judging rows miss the goal."""
 
 LEAST_EXITS = 20
 """Of fewer exits a share says nothing."""
@@ -30,8 +28,8 @@ def promise(goal: Goal, rows: int) -> str:
                 f"Of the answers that exit, at least {limit} are those of the slow model, {sure}."
             )
         case "accuracy-within":
-            points = f"{goal.limit * 100:g} points"
-            return f"The cascade's accuracy is at most {points} below the slow model's, {sure}."
+            below = f"at most {points(goal.limit)} below the slow model's"
+            return f"The cascade's accuracy is {below}, {sure}."
         case "joint-risk":
             return (
                 f"Of all messages, at most {limit} exit wrong where the slow model is right, on "
@@ -63,9 +61,9 @@ def conditions(calibration: Calibration) -> str:
 
 
 def told(calibration: Calibration) -> list[str]:
-    """What the chosen τ will do, a sentence each; nothing without one."""
-    tau, judged = calibration.selection.tau, calibration.judged
-    if tau is None or judged.accept_rate is None:
+    """What the chosen τ will do, a sentence each; nothing where there is no promise."""
+    judged = calibration.judged
+    if not calibration.is_certified or judged.accept_rate is None:
         return []
     exits = round(judged.accept_rate * 1000)
     rows = f"the {judged.rows:,} rows that had no part in choosing tau"
@@ -92,24 +90,20 @@ def _checked(calibration: Calibration) -> str:
         return "None of the judging rows exits: they say nothing about the promise."
     if goal.name == "accuracy-within" and found.found <= 0.0:
         return "On the judging rows the cascade is no less accurate than the slow model."
-    sides = ("at least", "below") if goal.name == "agreement" else ("at most", "above")
-    value, limit = percent(found.found), percent(goal.limit)
-    start = f"On the judging rows {_what(goal)} is {value}"
     if found.is_kept:
-        return f"{start}: {sides[0]} {limit}, as promised."
-    return f"{start}, {sides[1]} {limit}: {_explained(found)}"
-
-
-def _explained(found: Check) -> str:
-    if found.chance < STRANGE:
-        return (
-            f"chance alone would bring that about in {percent(found.chance)} of cases. These rows "
-            "are not like those that chose tau: do not rely on the promise for them."
-        )
+        return f"{_on_judging_rows(goal, found)}, as promised."
     return (
-        f"chance alone brings that about in up to {percent(found.chance)} of cases where the "
-        "promise holds."
+        f"{_on_judging_rows(goal, found)}: chance alone brings that about in up to "
+        f"{percent(found.chance)} of cases where the promise holds."
     )
+
+
+def _on_judging_rows(goal: Goal, found: Check) -> str:
+    sides = ("at least", "below") if goal.name == "agreement" else ("at most", "above")
+    in_unit = points if goal.name == "accuracy-within" else percent
+    side = sides[0] if found.is_kept else sides[1]
+    value, limit = in_unit(found.found), in_unit(goal.limit)
+    return f"On the judging rows {_what(goal)} is {value}, {side} {limit}"
 
 
 def _what(goal: Goal) -> str:
@@ -123,8 +117,14 @@ def _what(goal: Goal) -> str:
 
 
 def refusal(calibration: Calibration) -> str:
-    """Why there is no τ, and what would help."""
+    """Why there is no policy, and what would help."""
     goal, selection = calibration.plan.goal, calibration.selection
+    if calibration.check is not None:
+        return (
+            f"{_on_judging_rows(goal, calibration.check)}, against what the rows that chose tau "
+            "promise, and chance hardly explains that: the two are not alike. Record rows like "
+            "those that the policy is for."
+        )
     asked = f"{goal.name} {goal.limit:g}"
     sure = "" if goal.name == "joint-risk" else f" with a confidence of {percent(goal.confidence)}"
     if calibration.rows_needed is not None:
@@ -186,6 +186,13 @@ def notes(calibration: Calibration) -> list[str]:
         f"The {side} model keeps its own temperature: {why}."
         for side, why in calibration.temperatures.kept.items()
     ]
+    if calibration.only_label is not None:
+        said.append(
+            f"All labelled rows have the label {calibration.only_label!r}: they say nothing about "
+            "the others."
+        )
+    if calibration.judged.accept_rate == 0.0:
+        said.append("With this tau hardly any message exits: the slow model is asked for all.")
     if calibration.selection.tau == 0.0:
         said.append("With a tau of 0 every message exits, and the slow model is never asked.")
     return said
@@ -194,3 +201,8 @@ def notes(calibration: Calibration) -> list[str]:
 def percent(share: float | None) -> str:
     """A share as people read it."""
     return "unknown" if share is None else f"{share * 100:.4g} %"
+
+
+def points(share: float | None) -> str:
+    """A difference of two shares as people read it."""
+    return "unknown" if share is None else f"{share * 100:.4g} points"

@@ -13,6 +13,8 @@ from hunch.core.selection import Goal, Outcomes, harms_of
 from hunch.evaluation.records import Record
 
 Flags = NDArray[np.bool_]
+STRANGE = 0.01
+"""Below this, chance hardly explains why the judging rows miss the goal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,11 @@ class Check:
     found: float | None
     is_kept: bool
     chance: float
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether chance hardly explains that the goal is missed."""
+        return not self.is_kept and self.chance < STRANGE
 
 
 def check(goal: Goal, outcomes: Outcomes, tau: float) -> Check:

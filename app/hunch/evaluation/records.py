@@ -225,7 +225,7 @@ def _kept(
 
 def _why(parts: Sequence[Part]) -> str:
     told = (why for part in parts for side in SIDES for why in part.errors[side] if why)
-    return next(told, "it has none.")
+    return next(told, "NaN.")
 
 
 def _checksum(
