@@ -204,7 +204,9 @@ def test_all_confident_and_all_wrong(read_of):
     found = calibrate(read_of(given._replace(fast=wrong)), plan())
 
     assert not found.selection.is_certified
-    assert "more of them would not change that: whatever tau, 100 % of the" in refusal(found)
+    assert "more rows like these would not change that: whatever tau, 100 % of the" in refusal(
+        found
+    )
     assert any("says nothing about whether it is right" in it for it in notes(found))
 
 

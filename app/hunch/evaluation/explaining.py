@@ -125,38 +125,38 @@ def refusal(calibration: Calibration) -> str:
             "promise, and chance hardly explains that: the two are not alike. Record rows like "
             "those that the policy is for."
         )
-    asked = f"{goal.name} {goal.limit:g}"
     sure = "" if goal.name == "joint-risk" else f" with a confidence of {percent(goal.confidence)}"
+    start = f"{goal.name} {goal.limit:g} cannot be guaranteed{sure}"
     if calibration.rows_needed is not None:
         return (
-            f"{asked} cannot be guaranteed{sure} with this much data: {selection.rows:,} rows "
-            f"chose, of {_all_rows(calibration):,} in all; about {calibration.rows_needed:,} would "
-            "do. Record more, or ask for less."
+            f"{start} with this much data: {selection.rows:,} rows chose, of "
+            f"{_all_rows(calibration):,} in all; about {calibration.rows_needed:,} would do. "
+            "Record more, or ask for less."
         )
     return (
-        f"{asked} cannot be guaranteed{sure}, and by what these rows show more of them would not "
-        f"change that{_lowest(calibration)}. Ask for less, or take a better fast model."
+        f"{start}, and more rows like these would not change that{_lowest(calibration)}. Ask for "
+        "less, or take a better fast model."
     )
 
 
 def _lowest(calibration: Calibration) -> str:
-    """How low the risk of the exits gets on the judging rows, for the goals that limit it."""
+    """How low the risk of the exits gets on the judging rows, where that is above the limit."""
     curve, goal = calibration.curve, calibration.plan.goal
     match goal.name:
         case "selective-risk":
-            harm, risks = "are wrong", curve["selective_risk"]
+            harm, limit, risks = "are wrong", goal.limit, curve["selective_risk"]
         case "agreement":
-            harm = "disagree"
+            harm, limit = "disagree", 1.0 - goal.limit
             risks = [None if share is None else 1.0 - share for share in curve["agreement"]]
         case _:
             return ""
-    found = [
+    least = min(
         risk
         for risk, share in zip(risks, curve["accept_rate"], strict=True)
         if risk is not None and share is not None
-        if share * calibration.judged.rows >= LEAST_EXITS
-    ]
-    return f": whatever tau, {percent(min(found))} of the exits or more {harm}" if found else ""
+        if share * calibration.judged.rows >= LEAST_EXITS or share == 1.0
+    )
+    return f": whatever tau, {percent(least)} of the exits or more {harm}" if least > limit else ""
 
 
 def _all_rows(calibration: Calibration) -> int:
