@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from hunch.core.confidence import Measure, features, logistic, signals
+from hunch.core.confidence import Measure, features, signals
+from hunch.core.regression import fit_regression, log_odds, standardised
 from hunch.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -20,8 +19,10 @@ CLASS_RIDGE = 2.0
 """The same of the offsets of classes."""
 EVIDENCE = 20
 """A class with fewer rows keeps the common τ."""
-LEAST_ODDS = 1e-7
-"""Scores are taken to lie so far from 0 and 1, before their log odds."""
+STEEPEST = 100.0
+"""The largest weight of a signal before the three are made to sum to 1."""
+FARTHEST = 20.0
+"""What an offset may be at most: of what lies farther all exits, or nothing."""
 UNUSED = 1e-6
 """Below this a weight of the mixture is none."""
 
@@ -59,10 +60,8 @@ def fit_measure(
         case "mixture":
             return Measure(name, _mixture(signals(probabilities), harms))
         case "learned":
-            columns = features(probabilities)
-            centre = columns.mean(axis=0)
-            scale = np.maximum(columns.std(axis=0), 1e-12)
-            found = _logistic_regression((columns - centre) / scale, harms, RIDGE)
+            columns, centre, scale = standardised(features(probabilities))
+            found = fit_regression(columns, harms, RIDGE)
             weights = found.weights / scale
             return Measure(name, (float(found.bias - weights @ centre), *weights.tolist()))
         case _:
@@ -118,17 +117,14 @@ def fit_class_shift(
     classes = np.flatnonzero(counted)
     if not len(classes):
         return ClassShift((0.0,) * labels)
-    inside = np.clip(scores, LEAST_ODDS, 1.0 - LEAST_ODDS)
-    odds = np.log(inside) - np.log1p(-inside)
+    odds, _, scale = standardised(log_odds(scores)[:, None])
     is_class = (fast_labels[:, None] == classes[None, :]).astype(np.float64)
-    centre, scale = odds.mean(), max(float(odds.std()), 1e-12)
-    columns = np.concatenate([((odds - centre) / scale)[:, None], is_class], axis=1)
     ridges = np.array([RIDGE] + [CLASS_RIDGE] * len(classes))
-    found = _logistic_regression(columns, harms, ridges)
-    slope = found.weights[0] / scale
+    found = fit_regression(np.concatenate([odds, is_class], axis=1), harms, ridges)
+    slope = found.weights[0] / scale[0]
     offsets = np.zeros(labels)
     if slope < 0.0:
-        offsets[classes] = found.weights[1:] / slope
+        offsets[classes] = np.clip(found.weights[1:] / slope, -FARTHEST, FARTHEST)
     return ClassShift(tuple(offsets.tolist()))
 
 
@@ -144,41 +140,10 @@ def _shifted(scores: Floats, offsets: Floats) -> Floats:
     return shifted
 
 
-class _Fitted(NamedTuple):
-    bias: float
-    weights: Floats
-
-
-def _logistic_regression(columns: Floats, targets: Flags, ridge: float | Floats) -> _Fitted:
-    """The most likely P(target) = 1 / (1 + exp(-bias - columns @ weights)), weights near 0."""
-    signs = np.where(targets, 1.0, -1.0)
-
-    def loss(numbers: Floats) -> tuple[float, Floats]:
-        margins = signs * (columns @ numbers[1:] + numbers[0])
-        pulls = -signs * logistic(-margins)
-        slopes = np.concatenate([[pulls.sum()], pulls @ columns + ridge * numbers[1:]])
-        total = np.logaddexp(0.0, -margins).sum() + 0.5 * (ridge * numbers[1:] ** 2).sum()
-        return float(total), slopes
-
-    start = np.zeros(columns.shape[1] + 1)
-    bounds = [(-30.0, 30.0)] + [(None, None)] * columns.shape[1]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return _Fitted(float(found[0]), found[1:])
-
-
 def _mixture(columns: Floats, harms: Flags) -> tuple[float, ...]:
     """Weights of the three signals, 0 or more, their sum 1: those that tell harms best."""
-    signs = np.where(harms, -1.0, 1.0)
-
-    def loss(numbers: Floats) -> tuple[float, Floats]:
-        margins = signs * (columns @ numbers[1:] + numbers[0])
-        pulls = -signs * logistic(-margins)
-        slopes = np.concatenate([[pulls.sum()], pulls @ columns])
-        return float(np.logaddexp(0.0, -margins).sum()), slopes
-
-    bounds = [(-30.0, 30.0)] + [(0.0, 100.0)] * 3
-    start = np.array([0.0, 1.0, 1.0, 1.0])
-    weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x[1:]
+    found = fit_regression(-columns, harms, 0.0, bounds=(0.0, STEEPEST))
+    weights = found.weights
     weights[weights < UNUSED] = 0.0
     total = float(weights.sum())
     return tuple((weights / total).tolist()) if total else (1 / 3, 1 / 3, 1 / 3)

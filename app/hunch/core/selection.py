@@ -20,8 +20,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom, binom
+from scipy.stats import binom
 
+from hunch.core.power import passing_chances, rows_for_loss, rows_for_risk
 from hunch.core.significance import loss_p_value, risk_p_value
 from hunch.errors import ConfigError, DataError
 
@@ -145,6 +146,10 @@ class _Sorted:
         self._losses = np.concatenate([[0], np.cumsum(harms > 0)])
         self._gains = np.concatenate([[0], np.cumsum(harms < 0)])
 
+    def grid(self) -> Floats:
+        """Some τ from the largest score to the least."""
+        return np.unique(np.quantile(self._ascending, GRID, method="higher"))[::-1]
+
     def exits(self, taus: Floats) -> NDArray[np.intp]:
         """How many rows have score ≥ τ."""
         return self.rows - np.searchsorted(self._ascending, taus, side="left")
@@ -177,19 +182,20 @@ def harms_of(name: GoalName, outcomes: Outcomes) -> NDArray[np.int8]:
 def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]]:
     """The sequences in which candidates for τ are tested, each descending.
 
+    With few exits no test can pass, so that a sequence which began at the largest τ would end
+    there. It begins where the fit split says that it most likely passes.
+
     Args:
         goal: what τ is to bring about.
         fit: rows that have no part in the test.
         rows: how many will test.
     """
     taus = np.append(np.unique(np.quantile(fit.scores, GRID, method="higher"))[::-1], 0.0)
-    if goal.name == "accuracy-within":
+    level, limit = 1.0 - goal.confidence, _risk_limit(goal)
+    harms = harms_of(goal.name, fit)
+    if goal.name == "accuracy-within" and loss_p_value(0, 0, rows, limit, level) <= level:
         return [taus.tolist()]
-    exits, harms, _ = _Sorted(goal, fit).counts(taus)
-    limit = _risk_limit(goal)
-    tested = np.round(exits / len(fit.scores) * rows).astype(np.int64)
-    most = binom.ppf(1.0 - goal.confidence, tested, limit) - 1.0
-    chances = betabinom.cdf(most, tested, harms + 0.5, exits - harms + 0.5)
+    chances = passing_chances(fit.scores, harms > 0, taus, rows=rows, limit=limit, level=level)
     start = len(taus) - 1 - int(np.argmax(chances[::-1]))
     return [taus[start:].tolist()]
 
@@ -233,7 +239,7 @@ def _by_tests(goal: Goal, sequences: Sequence[Sequence[float]], rows: _Sorted) -
         method=METHODS[goal.name],
         exits=0 if tau_found is None else int(rows.exits(np.array(tau_found))),
         rows=rows.rows,
-        rows_needed=None,
+        rows_needed=_rows_needed(goal, rows, level) if tau_found is None else None,
         tested=tested,
     )
 
@@ -246,6 +252,14 @@ def _test(goal: Goal, tau: float, rows: _Sorted, level: float) -> Tested:
         return Tested(tau, exits, (losses - gains) / rows.rows, p_value)
     p_value = risk_p_value(losses, exits, limit)
     return Tested(tau, exits, losses / exits if exits else 0.0, p_value)
+
+
+def _rows_needed(goal: Goal, rows: _Sorted, level: float) -> int | None:
+    exits, losses, gains = rows.counts(rows.grid())
+    limit = _risk_limit(goal)
+    if goal.name == "accuracy-within":
+        return rows_for_loss(losses, gains, rows.rows, limit, level)
+    return rows_for_risk(exits, losses, rows.rows, limit, level)
 
 
 def _risk_limit(goal: Goal) -> float:
@@ -265,12 +279,14 @@ def _by_average(goal: Goal, outcomes: Outcomes) -> Selection:
         tau = math.inf
     elif len(losses) > allowed:
         tau = math.nextafter(float(losses[allowed]), math.inf)
+    is_found = tau <= 1.0
+    least = math.ceil(1.0 / goal.limit) - 1 if goal.limit > 0.0 else None
     return Selection(
-        tau=tau if tau <= 1.0 else None,
+        tau=tau if is_found else None,
         method=METHODS[goal.name],
         exits=int((outcomes.scores >= tau).sum()),
         rows=rows,
-        rows_needed=None,
+        rows_needed=None if is_found or least is None or least <= rows else least,
     )
 
 

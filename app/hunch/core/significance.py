@@ -4,7 +4,6 @@ A p-value of at most δ comes up with a probability of at most δ where the risk
 """
 
 import math
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ CELLS = 20
 NEGLIGIBLE = 1e-13
 """What is left out of a sum, and added to it at its end."""
 ROUNDING = 1e-9
+SMALLEST = 1e-300
 Floats = NDArray[np.float64]
 
 
@@ -55,20 +55,18 @@ def loss_p_value(losses: int, gains: int, rows: int, limit: float, level: float)
     ends = highest * np.linspace(0.0, 1.0, cells + 1) ** 2
     found = losses + gains + limit * rows
     statistic = (losses - gains - limit * rows) / math.sqrt(found) if found else 0.0
-    worst = max(
-        _tail(statistic, rows, limit, loss=low + limit, gain=high) for low, high in pairwise(ends)
-    )
-    return min(1.0, spare + worst)
+    worst = _tails(statistic, rows, limit, losses=ends[:-1] + limit, gains=ends[1:]).max()
+    return min(1.0, spare + float(worst))
 
 
-def _tail(statistic: float, rows: int, limit: float, *, loss: float, gain: float) -> float:
-    """The chance of a statistic as low when rows are losses and gains with these chances."""
-    low = int(binom.ppf(NEGLIGIBLE, rows, gain))
-    high = int(binom.isf(NEGLIGIBLE, rows, gain))
-    gains: Floats = np.arange(low, min(high, rows) + 1, dtype=np.float64)
-    others = gains + limit * rows
+def _tails(statistic: float, rows: int, limit: float, *, losses: Floats, gains: Floats) -> Floats:
+    """[m] chances of a statistic as low when rows are losses and gains with these chances."""
+    low, high = (binom.ppf(share, rows, gains) for share in (NEGLIGIBLE, 1.0 - NEGLIGIBLE))
+    counts = low[:, None] + np.arange(int((high - low).max()) + 1)
+    others = counts + limit * rows
     root = (statistic + np.sqrt(statistic**2 + 8.0 * others)) / 2.0
     most = np.floor(root**2 - others + ROUNDING)
-    share = min(1.0, loss / (1.0 - gain)) if gain < 1.0 else 0.0
-    chances = binom.pmf(gains, rows, gain) * binom.cdf(most, rows - gains, share)
-    return float(chances.sum()) + 2.0 * NEGLIGIBLE
+    shares = np.minimum(losses / np.maximum(1.0 - gains, SMALLEST), 1.0)
+    below = binom.cdf(most, np.maximum(rows - counts, 0.0), shares[:, None])
+    found: Floats = (binom.pmf(counts, rows, gains[:, None]) * below).sum(axis=1)
+    return found + 2.0 * NEGLIGIBLE
