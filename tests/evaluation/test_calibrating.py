@@ -296,8 +296,12 @@ def test_a_measure_that_does_not_exist(whole):
 
 
 def test_too_much_asked_of_too_few(read_of):
-    """The sentence says about how many rows would do."""
-    found = calibrate(read_of(made.drawn(200)), plan(limit=0.01))
+    """The sentence says about how many rows would do, and so many do."""
+    asked = plan(limit=0.02)
+    found = calibrate(read_of(made.drawn(200, fast=6.0, slow=9.0)), asked)
 
-    assert not found.selection.is_certified
-    assert refusal(found).startswith("selective-risk 0.01 cannot be guaranteed")
+    assert not found.is_certified
+    assert found.rows_needed is not None
+    assert f"of 200 in all; about {found.rows_needed:,} would do" in refusal(found)
+    enough = made.drawn(2 * found.rows_needed, fast=6.0, slow=9.0)
+    assert calibrate(read_of(enough), asked).is_certified
