@@ -30,7 +30,7 @@ from tests.chaos.oracle import TAU, Oracle
 from tests.chaos.schedule import Kind, Mix, faults, visit
 from tests.chaos.slow_worker import SlowWorker
 from tests.chaos.verdicts import Interval, Verdicts, judge, merged, restless_spans
-from tests.chaos.witness import Decision, Witness, read_all, read_truth
+from tests.chaos.witness import Decision, Witness, read_again, read_truth
 from tests.kafka.processes import HUNCH, hunch, surroundings
 
 PARTITIONS = 4
@@ -251,6 +251,10 @@ class Run:
         self.crew.end()
         self._truth = read_truth(self._broker.bootstrap, self.prefix, PARTITIONS)
         self._wait(lambda: self.witness.origins >= self._truth.messages.keys(), LAST_S)
+        self.witness.stop()
+        self._reading = read_again(
+            self._broker.bootstrap, f"{self.prefix}decisions", 2 * PARTITIONS, self.witness.seen
+        )
         self._aborted = aborted(self._broker.data, [f"{self.prefix}{topic}" for topic in TOPICS])
 
     def _is_decided_or_stalled(self) -> Callable[[], bool]:
@@ -266,7 +270,7 @@ class Run:
         return is_over
 
     def _judge(self, loaded_until_s: float, cost: dict[str, float]) -> Outcome:
-        plan, seen = self.plan, self.witness.seen
+        plan, seen = self.plan, self._reading.decisions
         deeds = self.havoc.deeds
         start = Interval(self.began_s * 1000, self._started_s * 1000)
         restless = merged([start, *restless_spans(deeds, plan.session_s)])
@@ -278,8 +282,8 @@ class Run:
             unrest=restless,
             may_repeat=plan.may_repeat,
         )
-        if verdicts.lost:
-            verdicts.lost = self._still_lost(verdicts.lost)
+        for one in self._reading.gone:
+            verdicts.note(verdicts.contradiction, one, "was seen and is gone")
         if self.witness.problem is not None:
             verdicts.contradiction.append(self.witness.problem)
         found_bugs = bugs(self.crew)
@@ -302,6 +306,7 @@ class Run:
             counts={
                 "messages": len(self._truth.messages),
                 "decisions": len(seen),
+                "missed_by_witness": self._reading.missed,
                 "paths": dict(Counter(f"{one.path}/{one.reason}" for one in seen)),
                 "worker_answers": self._worker.answers,
                 "aborted_transactions": self._aborted,
@@ -312,12 +317,6 @@ class Run:
                 "fallback_ms": _lateness(seen, restless),
             },
         )
-
-    def _still_lost(self, lost: list[str]) -> list[str]:
-        """What a fresh consumer does not find either."""
-        records = read_all(self._broker.bootstrap, f"{self.prefix}decisions", 2 * PARTITIONS)
-        again = {dict(record.headers())["hunch-origin"].decode() for record in records}
-        return [origin for origin in lost if origin not in again]
 
     # -- meanwhile
 
