@@ -15,6 +15,7 @@ from hunch.kafka.client import Client
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
+from hunch.kafka.topics import Serving
 from hunch.settings import Settings
 from hunch.stages.cascade import Cascade
 from hunch.telemetry import Metrics, Tracer
@@ -75,14 +76,14 @@ def load_models(settings: Settings, stages: Collection[str], clock: Clock) -> Mo
 
 def make_cascade(
     settings: Settings,
-    partitions: int,
+    serving: Serving,
     *,
     client: Client,
     clock: Clock,
     metrics: Metrics,
     tracer: Tracer,
 ) -> Cascade:
-    """The policies that the settings ask for, on topics of so many partitions."""
+    """The policies that the settings ask for, on topics like these."""
     return Cascade(
         client=client,
         clock=clock,
@@ -95,7 +96,7 @@ def make_cascade(
             late_results=settings.topic("late-results"),
             decisions=settings.topic("decisions"),
             dead_letters=settings.topic("dead-letters"),
-            partitions=partitions,
+            partitions=serving.partitions,
         ),
         exit_policy=ExitPolicy(
             name=POLICY_NAME,
@@ -115,12 +116,13 @@ def make_cascade(
             commit_interval_ms=settings.commit_interval_ms,
             transaction_timeout_ms=settings.transaction_timeout_ms,
             max_delivery_messages=settings.max_delivery_messages,
+            max_delivery_bytes=settings.max_delivery_bytes,
             max_inbox_records=settings.max_inbox_records,
             delivery_timeout_ms=3 * settings.request_timeout_ms,
             takeover_timeout_ms=settings.takeover_timeout_ms,
         ),
         max_slow_queue=settings.max_slow_queue,
-        max_record_bytes=settings.max_record_bytes,
+        max_record_bytes=min(settings.max_record_bytes, serving.record_bytes),
         logs_payloads=settings.log_payloads,
     )
 

@@ -183,14 +183,14 @@ class Service:
             request_timeout_ms=settings.request_timeout_ms,
         )
         if self._embedded is not None:
-            partitions = ensure_embedded(self._embedded, settings)
+            serving = ensure_embedded(self._embedded, settings)
         else:
-            partitions = await require_verified(self._bootstrap, settings, self._clock)
+            serving = await require_verified(self._bootstrap, settings, self._clock)
         for model in self._models.values():
             await model.start()
         cascade = make_cascade(
             settings,
-            partitions,
+            serving,
             client=self._client,
             clock=self._clock,
             metrics=self._metrics,

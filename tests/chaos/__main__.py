@@ -20,11 +20,13 @@ from tests.chaos.run import Outcome, Plan, run
 from tests.chaos.schedule import MIXES, Kind
 
 SHARES = {
-    "dense": 0.5,
-    "late-notice": 0.1,
-    "handovers": 0.1,
-    "long-transactions": 0.1,
-    "sparse": 0.2,
+    "dense": 0.4,
+    "late-notice": 0.08,
+    "handovers": 0.08,
+    "long-transactions": 0.08,
+    "overflow": 0.06,
+    "no-delta": 0.06,
+    "sparse": 0.24,
 }
 """How much of the time each mix gets where all of them run."""
 

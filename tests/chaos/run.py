@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from tests.brokers import ROOT, KafkaBroker, comes_true
 from tests.chaos.accounts import account, bugs, takeovers
 from tests.chaos.crew import Crew
-from tests.chaos.gaps import Gaps, gaps
+from tests.chaos.gaps import Gaps, gaps, standstills
 from tests.chaos.havoc import Havoc, set_topic
 from tests.chaos.load import Load
 from tests.chaos.markers import aborted
@@ -289,6 +289,18 @@ class Run:
         found_bugs = bugs(self.crew)
         if self.load.refused:
             found_bugs.append(f"the load lost {self.load.refused} messages: it proves nothing")
+        if self.load.sent < plan.rate / 2 * (loaded_until_s - self._started_s):
+            found_bugs.append(f"the load sent {self.load.sent} messages only: it proves little")
+        if plan.in_force("")["delta_ms"] == 0 and any(one.path == "slow" for one in seen):
+            found_bugs.append("a slow answer was in time although the slow model got none")
+        if plan.mix.least_pause_s:
+            found_bugs += standstills(
+                seen,
+                deeds,
+                partitions=PARTITIONS,
+                session_s=plan.session_s,
+                ended_s=loaded_until_s,
+            )
         return Outcome(
             plan=plan,
             folder=self.folder,

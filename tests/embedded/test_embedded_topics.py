@@ -11,13 +11,13 @@ from hunch.settings import Settings
 async def test_what_its_owner_creates_verifies(embedded_broker):
     """All topics have the partitions that Hunch needs, and P is the one of the settings."""
     settings = Settings(topic_prefix="x.", partitions=3)
-    partitions = topics.ensure_embedded(embedded_broker, settings)
+    serving = topics.ensure_embedded(embedded_broker, settings)
     wanted = topics.plan_of(settings, embedded_broker.bootstrap)
     async with topics.TopicAdmin(embedded_broker.bootstrap, SystemClock()) as admin:
         found = await topics.verify(wanted, admin)
         counts = await admin.partitions()
 
-    assert (3, []) == (partitions, found)
+    assert (3, []) == (serving.partitions, found)
     assert (3, 6, 9) == (counts["x.messages"], counts["x.decisions"], counts["x.dead-letters"])
 
 

@@ -5,6 +5,7 @@ configuration, so only partitions count there; whoever starts it creates its top
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hunch.clock import Clock
 from hunch.errors import TopicMismatch
@@ -16,6 +17,7 @@ from hunch.kafka.topic_checks import (
     Problem,
     partitions_in_force,
     problems,
+    record_bytes,
     shapes_for,
 )
 from hunch.kafka.topic_specs import Shape, TopicPlan, TopicSpec, load_specs
@@ -36,6 +38,13 @@ class PlannedTopic:
     shape: Shape
     exists: bool
     differences: tuple[str, ...]
+
+
+class Serving(NamedTuple):
+    """What topics that serve give to work with: P, and the largest record that they take."""
+
+    partitions: int
+    record_bytes: int
 
 
 def plan_of(settings: Settings, bootstrap: str | None = None) -> TopicPlan:
@@ -75,8 +84,8 @@ async def verify(wanted: TopicPlan, admin: TopicAdmin) -> list[Problem]:
     return problems(wanted, await _find(wanted, admin))
 
 
-async def require_verified(bootstrap: str, settings: Settings, clock: Clock) -> int:
-    """P, the partitions of `messages`; raises `TopicMismatch` where the topics do not serve."""
+async def require_verified(bootstrap: str, settings: Settings, clock: Clock) -> Serving:
+    """What there is to work with; raises `TopicMismatch` where the topics do not serve."""
     wanted = plan_of(settings, bootstrap)
     async with TopicAdmin(bootstrap, clock, security=settings.security()) as admin:
         found = await _find(wanted, admin)
@@ -93,15 +102,15 @@ async def require_verified(bootstrap: str, settings: Settings, clock: Clock) -> 
     errors = [problem.sentence for problem in wrong if not problem.is_warning]
     if errors:
         raise TopicMismatch("\n".join(errors))
-    return partitions_in_force(wanted, found)
+    return Serving(partitions_in_force(wanted, found), record_bytes(found))
 
 
-def ensure_embedded(broker: EmbeddedBroker, settings: Settings) -> int:
-    """Creates all topics on an embedded broker that was just started, and returns P."""
+def ensure_embedded(broker: EmbeddedBroker, settings: Settings) -> Serving:
+    """Creates all topics on an embedded broker that was just started."""
     wanted = plan_of(settings, broker.bootstrap)
     for shape in wanted.shapes(wanted.partitions).values():
         broker.create_topic(shape.name, shape.partitions)
-    return wanted.partitions
+    return Serving(wanted.partitions, settings.max_record_bytes)
 
 
 async def _find(wanted: TopicPlan, admin: TopicAdmin) -> dict[str, Found]:
@@ -132,6 +141,7 @@ __all__ = [
     "Found",
     "PlannedTopic",
     "Problem",
+    "Serving",
     "Shape",
     "TopicAdmin",
     "TopicPlan",
