@@ -1,7 +1,8 @@
 """What both models of a pair say of labelled messages, for the benches about τ.
 
-The outputs are kept in a folder of the machine's temporary files, so that a second bench, or a
-second run, need not wait for the slow model again.
+Batches are of rows in a random order, as on a topic: files are sorted by label, and the answers of
+a model in int8 depend a little on what else is in their batch. The outputs are kept in a folder of
+the machine's temporary files, so that a second run need not wait for the slow model again.
 """
 
 import asyncio
@@ -96,15 +97,16 @@ async def _outputs(model: str, files: Sequence[Path]) -> Outputs:
         predictor = OnnxPredictor(stored, clock=SystemClock(), max_batch_size=BATCH)
         await predictor.start()
         lines = [line for file in files for line in file.read_bytes().splitlines()]
-        starts = range(0, len(lines), BATCH)
+        order = np.random.default_rng(0).permutation(len(lines))
+        batches = np.split(order, range(BATCH, len(order), BATCH))
         scored = [
-            await predictor.score(lines[start : start + BATCH])
-            for start in track(starts, stored.model, console=Console(stderr=True))
+            await predictor.score([lines[row] for row in batch])
+            for batch in track(batches, stored.model, console=Console(stderr=True))
         ]
         await predictor.stop()
         assert not any(batch.errors for batch in scored)
         KEPT.mkdir(exist_ok=True)
-        whole = np.concatenate([batch.scores for batch in scored])
+        whole = np.concatenate([batch.scores for batch in scored])[np.argsort(order)]
         np.savez(kept, scores=whole, kind=scored[0].kind)
     found = np.load(kept)
     kind: Literal["logits", "probabilities"] = (

@@ -19,7 +19,7 @@ def test_a_risk_above_the_limit_passes_with_at_most_delta(rows, limit, more, lev
     assert binom.pmf(counts, rows, risk)[passes].sum() <= level + 1e-9
 
 
-@given(st.integers(1, 60), st.floats(0.0, 1.0), st.floats(0.01, 0.5))
+@given(st.integers(1, 60), st.floats(1e-9, 1.0), st.floats(0.01, 0.5))
 def test_the_upper_bound_is_missed_with_at_most_its_level(rows, share, level):
     """The probability of counts whose bound lies below the truth."""
     counts = np.arange(rows + 1)

@@ -5,6 +5,7 @@ candidates begins. What it says of rows that would do is an estimate.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,32 +19,63 @@ SURE = 0.9
 """The chance with which rows that are said to do would do."""
 MOST_ROWS = 10**7
 """More rows than that are as good as none."""
+CLOSE = 0.05
+"""As closely they are told."""
 RIDGE = 0.01
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-def passing_chances(
-    scores: Floats,
-    harms: NDArray[np.bool_],
-    taus: Floats,
-    *,
-    rows: int,
-    limit: float,
-    level: float,
-) -> Floats:
-    """[m] chances of "P(harm | exit) ≤ limit" to pass its binomial test on new rows, by τ.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is expected at m candidates for τ.
 
-    The risk at a τ is the mean over its exits of a logistic regression on the log odds of the
-    score: few rows tell a curve of two numbers better than a count at every τ.
+    Attributes:
+        shares: [m], of the rows, that exit.
+        risks: [m], P(harm | exit).
+        rows: how many rows say so.
+    """
+
+    shares: Floats
+    risks: Floats
+    rows: int
+
+    def chances(self, rows: int, limit: float, level: float) -> Floats:
+        """[m] chances of "P(harm | exit) ≤ limit" to pass its binomial test on new rows."""
+        spread = rows * self.shares * (1.0 - self.shares) * (1.0 + rows / self.rows)
+        quantiles = norm.ppf((np.arange(POINTS) + 0.5) / POINTS)
+        exits = np.rint(self.shares * rows + quantiles[:, None] * np.sqrt(spread))
+        exits = np.clip(exits, 0, rows)
+        allowed = binom.ppf(level, exits, limit) - 1.0
+        found: Floats = binom.cdf(allowed, exits, self.risks).mean(axis=0)
+        return found
+
+    def rows_needed(self, limit: float, level: float) -> int | None:
+        """About how many rows would do at the best τ; None where the risk is above the limit."""
+        if not (self.risks < limit).any():
+            return None
+        low, high = self.rows, 2 * self.rows
+        while self.chances(high, limit, level).max() < SURE:
+            low, high = high, 2 * high
+            if high > MOST_ROWS:
+                return None
+        while high - low > low * CLOSE:
+            middle = (low + high) // 2
+            is_enough = self.chances(middle, limit, level).max() >= SURE
+            low, high = (low, middle) if is_enough else (middle, high)
+        return high
+
+
+def plan_of(scores: Floats, harms: NDArray[np.bool_], taus: Floats) -> Plan:
+    """What rows say of the risk at each τ.
+
+    The mean over the exits of a logistic regression on the log odds of the score: few rows tell a
+    curve of two numbers better than a count at every τ.
 
     Args:
-        scores: [n], of the rows that plan.
-        harms: [n], whether an exit of that row would be one.
+        scores: [n].
+        harms: [n], whether an exit of that row is one.
         taus: [m].
-        rows: that will test.
-        limit: of the risk.
-        level: of the test.
     """
     order = np.argsort(scores)
     columns, _, _ = standardised(log_odds(scores[order])[:, None])
@@ -52,63 +84,30 @@ def passing_chances(
     exits = len(scores) - below
     totals = np.concatenate([np.cumsum(chances[::-1])[::-1], [0.0]])[below]
     risks = np.minimum(totals / np.maximum(exits, 1), 1.0)
-    share = exits / len(scores)
-    deviation = np.sqrt(rows * share * (1.0 - share) * (1.0 + rows / len(scores)))
-    quantiles = norm.ppf((np.arange(POINTS) + 0.5) / POINTS)
-    tested = np.clip(np.rint(share * rows + quantiles[:, None] * deviation), 0, rows)
-    allowed = binom.ppf(level, tested, limit) - 1.0
-    found: Floats = binom.cdf(allowed, tested, risks).mean(axis=0)
-    return found
-
-
-def rows_for_risk(
-    exits: Counts, harms: Counts, rows: int, limit: float, level: float
-) -> int | None:
-    """About how many rows the binomial test would need, at the τ that needs the fewest.
-
-    Args:
-        exits: [m], of `rows` at each τ.
-        harms: [m], among them.
-        rows: how many there were.
-        limit: of the risk.
-        level: of the test.
-
-    None where at every τ the risk seems to be at the limit or above.
-    """
-    exiting, counted = exits[exits > 0], harms[exits > 0]
-    raw = counted / exiting
-    smoothed = (counted + 0.5) / (exiting + 1.0)
-    risks = np.where(smoothed < limit, smoothed, raw)
-    hopeful = risks < limit
-    needed = _exits_for_risk(risks[hopeful], limit, level)
-    return _told(needed * rows / exiting[hopeful], rows)
+    return Plan(exits / len(scores), risks, len(scores))
 
 
 def rows_for_loss(
     losses: Counts, gains: Counts, rows: int, limit: float, level: float
 ) -> int | None:
-    """The same of "P(loss) - P(gain) ≤ limit", by the normal approximation."""
+    """About how many rows "P(loss) - P(gain) ≤ limit" needs, at the τ that needs the fewest.
+
+    Args:
+        losses: [m], rows of each τ that count against it.
+        gains: [m], rows that count for it.
+        rows: how many there were.
+        limit: of the loss.
+        level: of the test.
+
+    None where the loss is at the limit or above at every τ.
+    """
     room = limit - (losses - gains) / rows
-    spread = np.sqrt((losses + gains + 1.0) / rows)
-    quantiles = float(norm.isf(level) + norm.ppf(SURE))
-    normal = (quantiles * spread[room > 0] / room[room > 0]) ** 2
-    least = math.log(level) / math.log1p(-limit) if 0.0 < limit < 1.0 else 0.0
-    return _told(np.maximum(normal, least), rows)
-
-
-def _exits_for_risk(risks: Floats, limit: float, level: float) -> Floats:
-    """[m] the fewest exits with which the test passes surely enough; infinity beyond the most."""
-    low, high = np.ones(len(risks), dtype=np.int64), np.full(len(risks), MOST_ROWS)
-    while (low < high).any():
-        middle = (low + high) // 2
-        is_enough = binom.cdf(binom.ppf(SURE, middle, risks), middle, limit) <= level
-        low, high = np.where(is_enough, low, middle + 1), np.where(is_enough, middle, high)
-    return np.where(low < MOST_ROWS, low, math.inf)
-
-
-def _told(found: Floats, rows: int) -> int | None:
-    """The fewest; twice as many as there were where these should have done and did not."""
-    fewest = float(found.min()) if len(found) else math.inf
-    if fewest > MOST_ROWS:
+    is_open = room > 0.0
+    if not is_open.any():
         return None
-    return math.ceil(fewest) if fewest > rows else 2 * rows
+    deviation = np.sqrt((losses + gains + 1.0) / rows)
+    quantiles = float(norm.isf(level) + norm.ppf(SURE))
+    fewest = float(((quantiles * deviation[is_open] / room[is_open]) ** 2).min())
+    least = math.log(level) / math.log1p(-limit) if 0.0 < limit < 1.0 else 0.0
+    needed = max(fewest, least, rows * (1.0 + CLOSE))
+    return math.ceil(needed) if needed <= MOST_ROWS else None

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from hunch.core.power import passing_chances, rows_for_loss, rows_for_risk
+from hunch.core.power import MOST_ROWS, plan_of, rows_for_loss
 from hunch.core.significance import loss_p_value, risk_p_value
 from hunch.errors import ConfigError, DataError
 
@@ -136,23 +136,20 @@ class Selection:
 
 
 class _Sorted:
-    """Rows by falling score: what exits at a τ, and what the goal counts against it."""
+    """Rows by score: what exits at a τ, and what the goal counts against it."""
 
     def __init__(self, goal: Goal, outcomes: Outcomes) -> None:
-        order = np.argsort(-outcomes.scores, kind="stable")
+        order = np.argsort(outcomes.scores)
         self.rows = len(order)
-        self._ascending = outcomes.scores[order][::-1]
-        harms = harms_of(goal.name, outcomes)[order]
-        self._losses = np.concatenate([[0], np.cumsum(harms > 0)])
-        self._gains = np.concatenate([[0], np.cumsum(harms < 0)])
-
-    def grid(self) -> Floats:
-        """Some τ from the largest score to the least."""
-        return np.unique(np.quantile(self._ascending, GRID, method="higher"))[::-1]
+        self.scores = outcomes.scores[order]
+        self.harms = harms_of(goal.name, outcomes)[order]
+        falling = self.harms[::-1]
+        self._losses = np.concatenate([[0], np.cumsum(falling > 0)])
+        self._gains = np.concatenate([[0], np.cumsum(falling < 0)])
 
     def exits(self, taus: Floats) -> NDArray[np.intp]:
         """How many rows have score ≥ τ."""
-        return self.rows - np.searchsorted(self._ascending, taus, side="left")
+        return self.rows - np.searchsorted(self.scores, taus, side="left")
 
     def counts(self, taus: Floats) -> tuple[NDArray[np.intp], Counts, Counts]:
         """Exits, and losses and gains among them, of each τ."""
@@ -190,12 +187,12 @@ def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]
         fit: rows that have no part in the test.
         rows: how many will test.
     """
-    taus = np.append(np.unique(np.quantile(fit.scores, GRID, method="higher"))[::-1], 0.0)
+    taus = _grid(fit.scores)
     level, limit = 1.0 - goal.confidence, _risk_limit(goal)
     harms = harms_of(goal.name, fit)
     if goal.name == "accuracy-within" and loss_p_value(0, 0, rows, limit, level) <= level:
         return [taus.tolist()]
-    chances = passing_chances(fit.scores, harms > 0, taus, rows=rows, limit=limit, level=level)
+    chances = plan_of(fit.scores, harms > 0, taus).chances(rows, limit, level)
     start = len(taus) - 1 - int(np.argmax(chances[::-1]))
     return [taus[start:].tolist()]
 
@@ -255,11 +252,18 @@ def _test(goal: Goal, tau: float, rows: _Sorted, level: float) -> Tested:
 
 
 def _rows_needed(goal: Goal, rows: _Sorted, level: float) -> int | None:
-    exits, losses, gains = rows.counts(rows.grid())
+    taus = _grid(rows.scores)
     limit = _risk_limit(goal)
     if goal.name == "accuracy-within":
+        _, losses, gains = rows.counts(taus)
         return rows_for_loss(losses, gains, rows.rows, limit, level)
-    return rows_for_risk(exits, losses, rows.rows, limit, level)
+    return plan_of(rows.scores, rows.harms > 0, taus).rows_needed(limit, level)
+
+
+def _grid(scores: Floats) -> Floats:
+    """Candidates from the largest score down to 0, where everything exits."""
+    quantiles = np.quantile(scores, GRID, method="higher")
+    return np.unique(np.append(quantiles, 0.0))[::-1]
 
 
 def _risk_limit(goal: Goal) -> float:
@@ -280,7 +284,7 @@ def _by_average(goal: Goal, outcomes: Outcomes) -> Selection:
     elif len(losses) > allowed:
         tau = math.nextafter(float(losses[allowed]), math.inf)
     is_found = tau <= 1.0
-    least = math.ceil(1.0 / goal.limit) - 1 if goal.limit > 0.0 else None
+    least = math.ceil(1.0 / goal.limit) - 1 if goal.limit > 1.0 / MOST_ROWS else None
     return Selection(
         tau=tau if is_found else None,
         method=METHODS[goal.name],
