@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hunch.core.calibration import fit_temperature
 from hunch.core.confidence import Measure
 from hunch.core.fitting import FARTHEST, fit_class_shift, fit_measure
+from hunch.core.selection import Goal, Outcomes, candidates, curve
 from hunch.errors import DataError
 
 seeds = st.integers(0, 10_000)
@@ -101,3 +102,13 @@ def test_a_probability_of_zero_is_no_obstacle():
 def test_a_measure_of_no_rows_has_no_scores():
     """An empty batch is an empty column."""
     assert 0 == len(Measure("margin").scores(np.zeros((0, 3), np.float32)))
+
+
+def test_no_rows_are_a_sentence():
+    """Neither candidates nor a curve can come of nothing."""
+    nothing = Outcomes(scores=np.zeros(0), agrees=np.zeros(0, dtype=bool))
+
+    with pytest.raises(DataError, match="no rows"):
+        candidates(Goal(name="agreement", limit=0.9), nothing, 10)
+    with pytest.raises(DataError, match="no rows"):
+        curve(nothing)
