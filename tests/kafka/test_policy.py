@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from itertools import pairwise
 
 import pytest
 from tests.kafka.checker import Checker
@@ -14,8 +13,8 @@ from hunch.settings import Settings
 
 PARTITIONS = 4
 RATE = 2_000
-LONGEST_PAUSE_S = 0.25
-"""What is promised is 50 ms beyond a transaction; the rest is this machine's."""
+LONGEST_MS = 250
+"""50 ms is the goal; the rest is for a machine that does other things, too."""
 
 
 def taken(process, name):
@@ -31,9 +30,9 @@ def obeys(body, policies):
     return body["tau"] == tau and (body["path"] == "fast") == is_sure
 
 
-def longest_pause_s(times):
-    """Between any two decisions that follow each other."""
-    return max(later - earlier for earlier, later in pairwise(sorted(times)))
+def longest_ms(waits, start_s, end_s):
+    """From a message to its decision, the longest of those decided in that time."""
+    return max(ms for at_s, ms in waits if start_s <= at_s <= end_s)
 
 
 @pytest.mark.timeout(120, func_only=True)
@@ -50,6 +49,7 @@ async def test_every_decision_obeys_the_policy_that_it_names(
         await asyncio.to_thread(process.wait_ready)
     fast, slow, _ = stages
     turned_s = []
+    await command._read(settings)  # what is imported for it is not to hold up the load below
     async with (
         Checker(kafka_bootstrap, f"{prefix}decisions", 2 * PARTITIONS) as checker,
         Load(kafka_bootstrap, f"{prefix}messages", digits, rate=RATE) as load,
@@ -60,7 +60,7 @@ async def test_every_decision_obeys_the_policy_that_it_names(
             (lambda: command._push(settings, mixed), mixed.name),
             (lambda: command._rollback(settings), high.name),
         ):
-            turned_s.append(time.monotonic())
+            turned_s.append(time.time())
             await turn()
             for process in (fast, slow):
                 await asyncio.to_thread(taken, process, name)
@@ -70,24 +70,23 @@ async def test_every_decision_obeys_the_policy_that_it_names(
     policies = {made.name: made for made in (high, mixed)}
     policies["settings"] = policy(tau=0.9)
     bodies = [seen.body for seen in checker.seen]
-    times = [seen.arrived_s for seen in checker.seen if seen.partition < PARTITIONS]
-    near = [t for t in times if any(0 <= t - turned < 1 for turned in turned_s)]
-    far = [t for t in times if t < turned_s[0] and t > turned_s[0] - 2]
+    waits = [
+        (s.body["at_ms"] / 1000, s.body["times"]["total"])
+        for s in checker.seen
+        if s.partition < PARTITIONS
+    ]
+    after_ms = [longest_ms(waits, at, at + 1) for at in turned_s]
+    before_ms = [longest_ms(waits, turned_s[0] - ago, turned_s[0] - ago + 1) for ago in (1, 2)]
     measured(
-        f"policy pushed at {RATE} messages a second: longest pause in fast decisions in the second "
-        f"after a push {1000 * max(longest_pause_s(part) for part in parts(near, turned_s)):.0f} "
-        f"ms, in the 2 s before the first {1000 * longest_pause_s(far):.0f} ms"
+        f"policy pushed at {RATE} messages a second: no fast decision took longer than "
+        f"{max(after_ms):.0f} ms from its message in the second after a push, {max(before_ms):.0f} "
+        "ms in the 2 s before the first"
     )
 
     assert set(policies) == {body["policy"] for body in bodies}
     assert [] == [body for body in bodies if not obeys(body, policies)]
     assert 0 == checker.doubled
-    assert longest_pause_s(times) < LONGEST_PAUSE_S
-
-
-def parts(times, turned_s):
-    """The times of the second after each turn."""
-    return [[t for t in times if 0 <= t - turned < 1] for turned in turned_s]
+    assert max(after_ms) < LONGEST_MS
 
 
 @pytest.mark.timeout(120, func_only=True)
