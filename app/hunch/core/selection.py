@@ -186,7 +186,11 @@ def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]
         goal: what τ is to bring about.
         fit: rows that have no part in the test.
         rows: how many will test.
+
+    Raises `DataError` without rows, and without labels where the goal needs them.
     """
+    if not len(fit.scores):
+        raise DataError("There are no rows to find candidates for tau by.")
     taus = _grid(fit.scores)
     level, limit = 1.0 - goal.confidence, _risk_limit(goal)
     harms = harms_of(goal.name, fit)
