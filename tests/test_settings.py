@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from tests.policies import policy
 
 from hunch.errors import ConfigError
 from hunch.settings import LOGICAL_TOPICS, MASK, Settings, load
@@ -49,6 +50,20 @@ def test_command_line_wins_over_environment_over_file_over_default(empty_folder,
     assert (2, "HUNCH_DELTA_MS") == (settings.delta_ms, sources["delta_ms"])
     assert (2, "hunch.toml") == (settings.partitions, sources["partitions"])
     assert (32, "default") == (settings.max_batch_size, sources["max_batch_size"])
+
+
+def test_a_policy_file_stands_between_environment_and_file(empty_folder, monkeypatch):
+    """Its τ and Δ win over hunch.toml, and give way to the environment and the command line."""
+    made = policy(tau=0.4, delta_ms=40)
+    (empty_folder / "p.json").write_text(made.text())
+    (empty_folder / "hunch.toml").write_text('tau = 0.1\ndelta_ms = 1\npolicy_file = "p.json"\n')
+    monkeypatch.setenv("HUNCH_DELTA_MS", "2")
+
+    loaded = load(None, {})
+
+    assert (0.4, f"policy {made.name}") == (loaded.settings.tau, loaded.sources["tau"])
+    assert (2, "HUNCH_DELTA_MS") == (loaded.settings.delta_ms, loaded.sources["delta_ms"])
+    assert 0.1 == load(None, {"policy_file": "off"}).settings.tau
 
 
 def test_a_named_file_is_read_instead_of_the_one_in_the_folder(empty_folder):

@@ -19,6 +19,7 @@ from hunch.kafka.client import Client
 from hunch.kafka.lane import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
+from hunch.kafka.topics import Serving
 from hunch.settings import Settings, read_policy
 from hunch.stages.cascade import Cascade
 from hunch.stages.in_force import InForce
@@ -151,7 +152,7 @@ def warn_of_a_short_delta(settings: Settings, policy: ExitPolicy) -> None:
 
 def make_cascade(
     settings: Settings,
-    partitions: int,
+    serving: Serving,
     *,
     in_force: InForce,
     client: Client,
@@ -159,7 +160,7 @@ def make_cascade(
     metrics: Metrics,
     tracer: Tracer,
 ) -> Cascade:
-    """The policies that the settings ask for, on topics of so many partitions."""
+    """The policies that the settings ask for, on topics like these."""
     return Cascade(
         client=client,
         clock=clock,
@@ -172,7 +173,7 @@ def make_cascade(
             late_results=settings.topic("late-results"),
             decisions=settings.topic("decisions"),
             dead_letters=settings.topic("dead-letters"),
-            partitions=partitions,
+            partitions=serving.partitions,
         ),
         in_force=in_force,
         batch_policy=BatchPolicy(
@@ -186,12 +187,13 @@ def make_cascade(
             commit_interval_ms=settings.commit_interval_ms,
             transaction_timeout_ms=settings.transaction_timeout_ms,
             max_delivery_messages=settings.max_delivery_messages,
+            max_delivery_bytes=settings.max_delivery_bytes,
             max_inbox_records=settings.max_inbox_records,
             delivery_timeout_ms=3 * settings.request_timeout_ms,
             takeover_timeout_ms=settings.takeover_timeout_ms,
         ),
         max_slow_queue=settings.max_slow_queue,
-        max_record_bytes=settings.max_record_bytes,
+        max_record_bytes=min(settings.max_record_bytes, serving.record_bytes),
         logs_payloads=settings.log_payloads,
     )
 
@@ -202,10 +204,11 @@ def tell_what_is_in_force(
     """Makes bounds, policy, models and version metrics, for dashboards to show beside the rest."""
     limits: dict[tuple[str, ...], float] = {(key,): float(getattr(settings, key)) for key in LIMITS}
     metrics.gauge("limit", lambda: limits)
-    metrics.gauge("tau", lambda: {(in_force.policy.name,): in_force.policy.tau})
-    metrics.gauge(
-        "delta_seconds", lambda: {(in_force.policy.name,): in_force.policy.delta_ms / 1000}
-    )
+    if models:
+        metrics.gauge("tau", lambda: {(in_force.policy.name,): in_force.policy.tau})
+        metrics.gauge(
+            "delta_seconds", lambda: {(in_force.policy.name,): in_force.policy.delta_ms / 1000}
+        )
     metrics.gauge("build_info", lambda: {(__version__, settings.delivery): 1.0})
     metrics.gauge(
         "model_info",

@@ -9,6 +9,7 @@
     │   ├── ModelNotFound
     │   ├── ChecksumMismatch
     │   └── InferenceFailed  nobody: this batch falls back, and is counted
+    ├── NotCertified         the operator: with these rows a goal cannot be promised
     ├── WireError            nobody: the message becomes a dead letter, and work goes on
     ├── BrokerError          the lane closes and takes over again; at start, the process ends
     │   └── BrokerUnreachable
@@ -61,6 +62,12 @@ class ChecksumMismatch(ModelError):
 
 class InferenceFailed(ModelError):
     """The model ran and failed on a whole batch."""
+
+
+class NotCertified(HunchError):
+    """What was asked for cannot be promised with the recorded rows; no policy is written."""
+
+    exit_code = 4
 
 
 class WireError(HunchError):

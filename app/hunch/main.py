@@ -211,7 +211,7 @@ class Service:
             await self._follow_control(self._client, pair)
         cascade = make_cascade(
             settings,
-            serving.partitions,
+            serving,
             in_force=self._in_force,
             client=self._client,
             clock=self._clock,

@@ -1,7 +1,7 @@
 """What the stages' own logs and the broker's files tell of a run.
 
 Counted are takeovers, lanes lost by cause, and fences; nothing here decides whether a run passes,
-but for what a stage must never say.
+but for what a stage must never say or do.
 """
 
 from collections import Counter
@@ -79,7 +79,12 @@ def bugs(crew: Crew) -> list[str]:
         if _is_bug(event)
     ]
     hung = [f"{slot} did not end after SIGTERM" for slot in crew.hung]
-    return said + hung
+    gone = [
+        f"{ended.slot} ended by itself with code {ended.code} after it was ready"
+        for ended in crew.ended
+        if not ended.was_asked and any(event["event"] == "ready" for event in ended.events)
+    ]
+    return said + hung + gone
 
 
 def _is_bug(event: Event) -> bool:

@@ -18,6 +18,7 @@ from tests.chaos.schedule import Kind, calm_s
 from tests.chaos.witness import Decision
 
 BEFORE_S = 0.5
+GRACE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -67,6 +68,41 @@ def gaps(
             (of_kind.fast_hit if is_hit else of_kind.fast_others).append(fast)
             (of_kind.joined_hit if is_hit else of_kind.joined_others).append(joined)
     return dict(found)
+
+
+def standstills(
+    seen: Sequence[Decision],
+    deeds: Sequence[Deed],
+    *,
+    partitions: int,
+    session_s: float,
+    ended_s: float,
+) -> list[str]:
+    """Partitions that stood still for longer than a fault allows; for faults that come singly.
+
+    A fault that hits the stage and partition, or the broker, may hold decisions up while it lasts
+    and as long afterwards as `calm_s` says; any other one for two seconds, in which others own more
+    or less than before.
+    """
+    arrivals: dict[int, list[float]] = defaultdict(list)
+    for decision in seen:
+        arrivals[decision.partition].append(decision.arrived_ms / 1000)
+    for times in arrivals.values():
+        times.sort()
+    found = []
+    for deed in deeds:
+        allowed_s = deed.ended_s - deed.began_s + calm_s(deed.kind, session_s) + GRACE_S
+        until_s = min(deed.ended_s + calm_s(deed.kind, session_s), ended_s)
+        for number in range(2 * partitions):
+            delayed_by = {"fast", "broker"} if number < partitions else {"fast", "join", "broker"}
+            is_hit = deed.hit is None or number % partitions in deed.hit
+            is_concerned = deed.stage in delayed_by and (is_hit or deed.kind is Kind.EXTRA)
+            gap_s = _longest(arrivals[number], deed.began_s - BEFORE_S, until_s)
+            if gap_s > (allowed_s if is_concerned else GRACE_S):
+                found.append(
+                    f"decisions-{number} stood still for {gap_s:.1f} s at {deed.kind} {deed.stage}"
+                )
+    return found
 
 
 def _moved(deed: Deed, until_s: float, takeovers: Sequence[Takeover]) -> set[int]:

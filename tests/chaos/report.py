@@ -94,6 +94,8 @@ def _found(outcomes: Sequence[Outcome]) -> Table:
     table = _table("What was found", outcomes)
     _row(table, "messages", [outcome.counts["messages"] for outcome in outcomes])
     _row(table, "decisions", [outcome.counts["decisions"] for outcome in outcomes])
+    missed = [outcome.counts["missed_by_witness"] for outcome in outcomes]
+    _row(table, "  found only afterwards", missed)
     for path in _names(outcome.counts["paths"] for outcome in outcomes):
         _row(table, f"  {path}", [outcome.counts["paths"].get(path, 0) for outcome in outcomes])
     for name in outcomes[0].problems:

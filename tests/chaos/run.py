@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from tests.brokers import ROOT, KafkaBroker, comes_true
 from tests.chaos.accounts import account, bugs, takeovers
 from tests.chaos.crew import Crew
-from tests.chaos.gaps import Gaps, gaps
+from tests.chaos.gaps import Gaps, gaps, standstills
 from tests.chaos.havoc import Havoc, set_topic
 from tests.chaos.load import Load
 from tests.chaos.markers import aborted
@@ -30,7 +30,7 @@ from tests.chaos.oracle import TAU, Oracle
 from tests.chaos.schedule import Kind, Mix, faults, visit
 from tests.chaos.slow_worker import SlowWorker
 from tests.chaos.verdicts import Interval, Verdicts, judge, merged, restless_spans
-from tests.chaos.witness import Decision, Witness, read_all, read_truth
+from tests.chaos.witness import Decision, Witness, read_again, read_truth
 from tests.kafka.processes import HUNCH, hunch, surroundings
 
 PARTITIONS = 4
@@ -251,6 +251,10 @@ class Run:
         self.crew.end()
         self._truth = read_truth(self._broker.bootstrap, self.prefix, PARTITIONS)
         self._wait(lambda: self.witness.origins >= self._truth.messages.keys(), LAST_S)
+        self.witness.stop()
+        self._reading = read_again(
+            self._broker.bootstrap, f"{self.prefix}decisions", 2 * PARTITIONS, self.witness.seen
+        )
         self._aborted = aborted(self._broker.data, [f"{self.prefix}{topic}" for topic in TOPICS])
 
     def _is_decided_or_stalled(self) -> Callable[[], bool]:
@@ -266,7 +270,7 @@ class Run:
         return is_over
 
     def _judge(self, loaded_until_s: float, cost: dict[str, float]) -> Outcome:
-        plan, seen = self.plan, self.witness.seen
+        plan, seen = self.plan, self._reading.decisions
         deeds = self.havoc.deeds
         start = Interval(self.began_s * 1000, self._started_s * 1000)
         restless = merged([start, *restless_spans(deeds, plan.session_s)])
@@ -278,13 +282,25 @@ class Run:
             unrest=restless,
             may_repeat=plan.may_repeat,
         )
-        if verdicts.lost:
-            verdicts.lost = self._still_lost(verdicts.lost)
+        for one in self._reading.gone:
+            verdicts.note(verdicts.contradiction, one, "was seen and is gone")
         if self.witness.problem is not None:
             verdicts.contradiction.append(self.witness.problem)
         found_bugs = bugs(self.crew)
         if self.load.refused:
             found_bugs.append(f"the load lost {self.load.refused} messages: it proves nothing")
+        if self.load.sent < plan.rate / 2 * (loaded_until_s - self._started_s):
+            found_bugs.append(f"the load sent {self.load.sent} messages only: it proves little")
+        if plan.in_force("")["delta_ms"] == 0 and any(one.path == "slow" for one in seen):
+            found_bugs.append("a slow answer was in time although the slow model got none")
+        if plan.mix.least_pause_s:
+            found_bugs += standstills(
+                seen,
+                deeds,
+                partitions=PARTITIONS,
+                session_s=plan.session_s,
+                ended_s=loaded_until_s,
+            )
         return Outcome(
             plan=plan,
             folder=self.folder,
@@ -302,6 +318,7 @@ class Run:
             counts={
                 "messages": len(self._truth.messages),
                 "decisions": len(seen),
+                "missed_by_witness": self._reading.missed,
                 "paths": dict(Counter(f"{one.path}/{one.reason}" for one in seen)),
                 "worker_answers": self._worker.answers,
                 "aborted_transactions": self._aborted,
@@ -312,12 +329,6 @@ class Run:
                 "fallback_ms": _lateness(seen, restless),
             },
         )
-
-    def _still_lost(self, lost: list[str]) -> list[str]:
-        """What a fresh consumer does not find either."""
-        records = read_all(self._broker.bootstrap, f"{self.prefix}decisions", 2 * PARTITIONS)
-        again = {dict(record.headers())["hunch-origin"].decode() for record in records}
-        return [origin for origin in lost if origin not in again]
 
     # -- meanwhile
 

@@ -129,6 +129,20 @@ MIXES = {
             settings={"delta_ms": 8_000, **OVERLOADED},
         ),
         Mix(
+            name="overflow",
+            weights={Kind.KILL: 3, Kind.FREEZE: 1, Kind.STOP: 1, Kind.EXTRA: 1},
+            stages=("join",),
+            mean_pause_s=4.0,
+            settings={"delta_ms": 8_000, "max_pending": 50, **OVERLOADED},
+        ),
+        Mix(
+            name="no-delta",
+            weights={Kind.KILL: 3, Kind.FREEZE: 1, Kind.STOP: 1, Kind.EXTRA: 1},
+            stages=("fast", "join"),
+            mean_pause_s=4.0,
+            settings={"delta_ms": 0},
+        ),
+        Mix(
             name="brokers",
             weights={Kind.BROKER_KILL: 1, Kind.BROKER_RESTART: 1},
             mean_pause_s=2.0,

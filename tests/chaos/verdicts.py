@@ -1,6 +1,6 @@
 """The checker, in Jepsen's words: what must never be seen, found among what was seen.
 
-    lost            a message that nobody decided, also not when a fresh consumer reads again
+    lost            a message that nobody decided
     duplicate       a message that was decided twice
     contradiction   a decision that the models, τ and the deferrals could not have made; where
                     nothing may be repeated, two decisions of one message that do not agree

@@ -5,16 +5,24 @@ The client is not the one that Hunch uses, and reads every partition from offset
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 READ_S = 0.02
 """What has arrived is seen after so long at the latest: no gap is measured finer."""
 AT_ONCE = 1_000
 END_S = 120.0
+SILENT_S = 15.0
+"""A reader that has got nothing for so long is replaced by a new one, which goes on after it."""
 
 
 class Decision(NamedTuple):
@@ -45,15 +53,15 @@ class Witness:
         self.origins: set[str] = set()
         self.problem: str | None = None
         """A record that no reader of decisions should have to read."""
-        self._consumer = _consumer(bootstrap, {})
-        self._topic = topic
-        self._partitions = partitions
+        self._bootstrap = bootstrap
+        self._next = {
+            number: TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)
+        }
         self._is_stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
 
     def start(self) -> None:
         """Begins to read."""
-        self._consumer.assign(_from_start(self._topic, self._partitions))
         self._thread.start()
 
     def stop(self) -> None:
@@ -68,12 +76,23 @@ class Witness:
 
     def _run(self) -> None:
         while not self._is_stopped.is_set():
-            records = self._consumer.consume(AT_ONCE, READ_S)
+            consumer = _consumer(self._bootstrap, {})
+            consumer.assign(list(self._next.values()))
+            self._read(consumer)
+            consumer.close()
+
+    def _read(self, consumer: Consumer) -> None:
+        heard_s = time.monotonic()
+        while not self._is_stopped.is_set() and time.monotonic() - heard_s < SILENT_S:
+            try:
+                records = consumer.consume(AT_ONCE, READ_S)
+            except KafkaException:
+                return
             arrived_ms = time.time() * 1000
             for record in records:
                 if record.error() is None:
+                    heard_s = time.monotonic()
                     self._note(record, arrived_ms)
-        self._consumer.close()
 
     def _note(self, record: Any, arrived_ms: float) -> None:
         try:
@@ -82,8 +101,38 @@ class Witness:
             where = f"{record.topic()}-{record.partition()}-{record.offset()}"
             self.problem = self.problem or f"{where} is no decision: {error!r}"
             return
+        self._next[decision.partition].offset = decision.offset + 1
         self.seen.append(decision)
         self.origins.add(decision.origin)
+
+
+class Reading(NamedTuple):
+    """All decisions that stand in the log once all is over, held against what was seen before.
+
+    Attributes:
+        decisions: with the time at which the witness got them, or else that of their record.
+        missed: how many the witness had not got.
+        gone: those that the witness had got and that are there no more.
+    """
+
+    decisions: list[Decision]
+    missed: int
+    gone: list[Decision]
+
+
+def read_again(bootstrap: str, topic: str, partitions: int, seen: Iterable[Decision]) -> Reading:
+    """Every committed decision, read by a fresh consumer; raises what `decision_of` raises."""
+    before = {(one.partition, one.offset): one for one in seen}
+    decisions, missed = [], 0
+    for record in read_all(bootstrap, topic, partitions):
+        one = decision_of(record, record.timestamp()[1])
+        known = before.pop((one.partition, one.offset), None)
+        if known is None:
+            missed += 1
+        else:
+            one = one._replace(arrived_ms=known.arrived_ms)
+        decisions.append(one)
+    return Reading(decisions, missed, list(before.values()))
 
 
 def decision_of(record: Any, arrived_ms: float) -> Decision:

@@ -40,7 +40,10 @@ class Joiner(RuleBasedStateMachine):
     def take_over(self):
         """What a lane does: read back from the mark, start at the committed positions."""
         start = self.committed
-        decided = {verdict.offset for verdict in self.decisions[start.decisions_mark :]}
+        decided = {
+            verdict.offset: verdict.pending.origin
+            for verdict in self.decisions[start.decisions_mark :]
+        }
         inherited = Inherited(
             start=start,
             decided=decided,
@@ -98,7 +101,13 @@ class Joiner(RuleBasedStateMachine):
         self.next_deferral = offset + 1
         pending = self.undecided_and_read()
         verdict = self.state.on_deferral(
-            offset, deadline_ms, deferred_ms, key=None, header=b"{}", traceparent=None
+            offset,
+            deadline_ms,
+            deferred_ms,
+            origin=f"messages-0-{offset}",
+            key=None,
+            header=b"{}",
+            traceparent=None,
         )
         if verdict is not None and verdict.reason is Reason.OVERFLOW:
             assert min([*pending, offset]) == verdict.offset

@@ -17,7 +17,7 @@ async def test_what_its_owner_creates_verifies(embedded_broker):
         found = await topics.verify(wanted, admin)
         counts = await admin.partitions()
 
-    assert ((3, True), []) == (serving, found)
+    assert (3, True, []) == (serving.partitions, serving.has_control, found)
     assert (3, 6, 9) == (counts["x.messages"], counts["x.decisions"], counts["x.dead-letters"])
 
 

@@ -150,7 +150,8 @@ async def test_a_start_without_topics_is_refused_in_one_sentence(
     assert 1 == len(str(refused.value).splitlines())
     await fresh_topics(partitions=5)
     serving = await topics.require_verified(kafka_bootstrap, settings, SystemClock())
-    assert (5, True) == serving
+    assert (5, True) == (serving.partitions, serving.has_control)
+    assert settings.max_record_bytes < serving.record_bytes
 
 
 async def test_a_refusal_of_the_broker_names_the_topic(kafka_bootstrap, admin):

@@ -59,7 +59,7 @@ class Pair:
             self.log.skip_offsets(DEFERRALS, 2)
             return
         said = Deferral(
-            origin=f"messages-0-{len(self.deferred)}",
+            origin=f"messages-0-{self.log.partition(DEFERRALS).end}",
             id=None,
             fast=FAST,
             tau=0.9,
@@ -77,7 +77,7 @@ class Pair:
     def answer(self, offset, kind):
         """A slow worker answers whatever offset it may; the label names the offset it is for."""
         said = SlowResult(
-            origin=self.deferred.get(offset, f"messages-0-{len(self.deferred)}"),
+            origin=f"messages-0-{offset}",
             deferral=offset,
             model="slow@1",
             answer=Answer(label=f"b{offset}", confidence=0.9, model="slow@1")

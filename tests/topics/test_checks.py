@@ -145,7 +145,8 @@ FAULTS = {
     ),
     "missing": (
         {name: found for name, found in sound().items() if name != "control"},
-        "Topic x.control does not exist: create it with `hunch topics apply`. Until then, and a restart, no policy can be pushed.",
+        "Topic x.control does not exist: create it with `hunch topics apply`. "  # noqa: ISC004
+        "Until then, and a restart, no policy can be pushed.",
     ),
 }
 

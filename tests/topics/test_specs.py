@@ -81,7 +81,7 @@ def test_a_decision_of_the_joiner_is_as_its_file_says():
     """Value and headers of a joined decision fit the file."""
     spec = load_specs()["decisions"]
     (name, body), *_ = codec.encode_deferral(DEFERRAL, 2_000, None)
-    pending = Pending(2_000, 1_003, b"key", body, None)
+    pending = Pending("messages-0-3", 2_000, 1_003, b"key", body, None)
     verdict = Verdict(3, pending, Path.FALLBACK, Reason.DEADLINE, None)
     _, value, headers = codec.encode_verdict(verdict, DEFERRAL, 2_000.0, None)
 

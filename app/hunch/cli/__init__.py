@@ -18,7 +18,19 @@ from typer.core import TyperGroup
 from hunch import __version__
 from hunch.errors import HunchError
 
-COMMANDS = ("run", "demo", "send", "tail", "inspect", "topics", "policy", "config", "init")
+COMMANDS = (
+    "run",
+    "demo",
+    "send",
+    "tail",
+    "inspect",
+    "record",
+    "calibrate",
+    "policy",
+    "topics",
+    "config",
+    "init",
+)
 ClickError: Any = typer.BadParameter.__mro__[2]
 """`click.ClickException`; where it is imported from depends on the version of Typer."""
 

@@ -116,6 +116,7 @@ def _deferral(record: Record) -> Account:
         "tau": deferral.tau,
         "delta_ms": deferral.delta_ms,
         "policy": deferral.policy,
+        **({} if deferral.score is None else {"score": deferral.score}),
     }
 
 

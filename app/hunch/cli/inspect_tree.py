@@ -100,8 +100,15 @@ def _searched(part: dict[str, Any]) -> str:
 
 
 def _deferral(hop: Account) -> Iterator[Text | str]:
-    yield f"fast said {_answer(hop['fast'])} in {hop['fast_ms']:.1f} ms; τ is {hop['tau']}"
+    yield f"fast said {_answer(hop['fast'])} in {hop['fast_ms']:.1f} ms; {_tau(hop)}"
     yield f"deadline {_moment(hop['deadline_ms'])}, {_slack(hop['slack_ms'])}"
+
+
+def _tau(hop: Account) -> str:
+    """And what was held against it, where that is not the confidence."""
+    score = hop.get("score")
+    held = f"score {score:.3f}, " if isinstance(score, int | float) else ""
+    return f"{held}τ is {hop.get('tau')}"
 
 
 def _slack(slack_ms: float) -> str:
@@ -127,7 +134,7 @@ def _decision(hop: Account) -> Iterator[Text | str]:
     else:
         chosen = hop.get(path) if path in {"fast", "slow"} else hop.get("fast")
         said = chosen if isinstance(chosen, dict) else hop
-        tau = f"; τ is {hop.get('tau')}" if path == "fast" else ""
+        tau = f"; {_tau(hop)}" if path == "fast" else ""
         yield line.append(f"{_answer(said)}{tau}", style="default")
     times = hop.get("times")
     if isinstance(times, dict) and times:

@@ -172,7 +172,7 @@ def _show(policy: Policy, *, as_json: bool) -> None:
         show_json(policy.model_dump(mode="json"))
         return
     goal, models = policy.goal, (policy.models.fast, policy.models.slow)
-    own = f", {len(policy.taus)} labels with their own" if policy.taus else ""
+    own = f", and its own for {', '.join(policy.taus)}" if policy.taus else ""
     show_table(
         ("policy", policy.name),
         [

@@ -156,8 +156,10 @@ def _confidence(span: ReceivedSpan) -> str:
     confidence, tau = span.attributes[names.CONFIDENCE], span.attributes.get(names.TAU)
     if tau is None or names.PATH in span.attributes:
         return f"confidence {confidence:.3f}"
-    verb = "reaches" if confidence >= tau else "below"
-    return f"confidence {confidence:.3f} {verb} tau {tau:g}"
+    score = span.attributes.get(names.SCORE)
+    verb = "reaches" if (confidence if score is None else score) >= tau else "below"
+    held = "" if score is None else f", score {score:.3f}"
+    return f"confidence {confidence:.3f}{held} {verb} tau {tau:g}"
 
 
 def _ms(ns: float) -> str:

@@ -37,13 +37,16 @@ def fit_temperature(log_scores: NDArray[np.floating], labels: NDArray[np.integer
         log_scores: [n, k], logits or logarithms of probabilities.
         labels: [n], the right column of each row.
 
-    Raises `DataError` without rows, or with scores that are NaN.
+    Raises `DataError` without rows, with scores that are NaN or infinite (but for the logarithm of
+    0), or with a label that is no column.
     """
     if not len(labels):
         raise DataError("A temperature needs at least one labelled row.")
     centred = log_scores.astype(np.float64)
-    if np.isnan(centred).any():
-        raise DataError("A temperature cannot be fitted to outputs that are NaN.")
+    if not np.isfinite(centred.max(axis=1)).all():
+        raise DataError("A temperature cannot be fitted to outputs that are NaN or infinite.")
+    if labels.min() < 0 or labels.max() >= centred.shape[1]:
+        raise DataError("A temperature cannot be fitted to a label that is none of the model's.")
     centred = np.maximum(centred - centred.max(axis=1, keepdims=True), LOWEST)
     right = centred[np.arange(len(labels)), labels]
 

@@ -16,6 +16,7 @@ called the best.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +106,7 @@ class Measure:
             case "energy":
                 raw = self._of_energies(energies)
             case "mixture":
-                raw = signals(probabilities) @ np.array(self.numbers)
+                raw = _weighted(signals(probabilities), self.numbers)
             case _:
                 raw = self._learned(probabilities)
         if len(raw) and not math.isfinite(float(raw.sum())):
@@ -130,7 +131,7 @@ class Measure:
                 "The measure learned was fitted to a model with another number of labels: "
                 "calibrate it again."
             )
-        return logistic(-(columns @ np.array(weights) + bias))
+        return logistic(-(_weighted(columns, weights) + bias))
 
 
 MAX_PROBABILITY = Measure("max_probability")
@@ -170,6 +171,14 @@ def features(probabilities: NDArray[np.float32]) -> Floats:
 def _two_largest(probabilities: NDArray[np.float32]) -> tuple[Floats, Floats]:
     largest = np.partition(probabilities, (-2, -1), axis=1).astype(np.float64)
     return largest[:, -1], largest[:, -2]
+
+
+def _weighted(columns: Floats, weights: Sequence[float]) -> Floats:
+    """Σ weight · column: term by term, so that a row's score is the same in a batch of any size."""
+    total = np.zeros(len(columns))
+    for column, weight in zip(columns.T, weights, strict=True):
+        total += weight * column
+    return total
 
 
 def _certainty(probabilities: NDArray[np.float32]) -> Floats:

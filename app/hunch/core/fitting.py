@@ -47,13 +47,19 @@ def fit_measure(
             "the two disagree".
         slow_right: with labels.
 
-    Raises `DataError` without rows, or without energies for the measure that needs them.
+    Rows that are not finite have no part in it. Raises `DataError` without any other rows, or
+    without energies for the measure that needs them.
     """
-    if not len(probabilities):
-        raise DataError("A confidence measure cannot be fitted without rows.")
     harms = ~agrees
     if fast_right is not None and slow_right is not None:
         harms = slow_right & ~fast_right
+    is_finite = np.isfinite(probabilities).all(axis=1)
+    if energies is not None:
+        is_finite &= np.isfinite(energies)
+        energies = energies[is_finite]
+    probabilities, harms = probabilities[is_finite], harms[is_finite]
+    if not len(probabilities):
+        raise DataError("A confidence measure cannot be fitted without rows.")
     match name:
         case "energy":
             return Measure(name, _spread(energies))

@@ -14,6 +14,7 @@ deferrals can stand in the joiner's own output; no read position ever goes back.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -27,6 +28,7 @@ OFFSET_BITS = 64
 class Pending(NamedTuple):
     """What waits for its verdict: atoms and bytes only, so that the garbage collector skips it."""
 
+    origin: str
     deadline_ms: int
     mark: int
     key: bytes | None
@@ -49,7 +51,8 @@ class Late(NamedTuple):
 
     offset: int
     is_answer: bool
-    """False also for one that is further ahead of all deferrals than early ones may be."""
+    """False also for one that is further ahead of all deferrals than early ones may be, and for one
+    to another deferral that had the same offset."""
 
 
 class Positions(NamedTuple):
@@ -96,14 +99,15 @@ class Inherited:
 
     Attributes:
         start: committed positions, or the log's start; their high-water marks are never lower.
-        decided: deferral offsets from the start on whose verdicts were read back.
+        decided: deferral offsets from the start on whose verdicts were read back, and the origins
+            that these name.
         decisions_end: end of the joiner's own decisions at the takeover.
         results_end: end of `slow-results` at the takeover.
         now_ms: when the takeover ended.
     """
 
     start: Positions
-    decided: set[int]
+    decided: Mapping[int, str]
     decisions_end: int
     results_end: int
     now_ms: float
@@ -120,7 +124,11 @@ class JoinState:
         self._timers: list[int] = []
         self._early: dict[int, tuple[int, SlowResult]] = {}
         self._early_order: deque[tuple[int, int]] = deque()
-        self._decided = {offset for offset in inherited.decided if offset >= start.lowest_undecided}
+        self._decided = {
+            offset: origin
+            for offset, origin in inherited.decided.items()
+            if offset >= start.lowest_undecided
+        }
         self._deferrals_at = start.lowest_undecided
         self._results_at = start.first_early
         self._known_deferrals = max(
@@ -156,21 +164,24 @@ class JoinState:
         deadline_ms: int,
         deferred_ms: float,
         *,
+        origin: str,
         key: bytes | None,
         header: bytes,
         traceparent: bytes | None,
     ) -> Verdict | None:
-        """A deferral was read; the verdict where there is one at once, on it or on the oldest."""
+        """A deferral was read; the verdict where there is one at once, on it or on the oldest.
+
+        Offsets of a topic that was made anew have stood for others: origins tell.
+        """
         self._deferrals_at = offset + 1
         early = self._early.pop(offset, None)
-        if offset in self._decided:
-            self._decided.discard(offset)
+        if self._decided.pop(offset, None) == origin:
             return None
         mark = self._mark(offset)
-        pending = Pending(deadline_ms, mark, key, header, traceparent)
+        pending = Pending(origin, deadline_ms, mark, key, header, traceparent)
         if deadline_ms <= deferred_ms:
             return Verdict(offset, pending, Path.FALLBACK, Reason.DEADLINE, None)
-        if early is not None:
+        if early is not None and early[1].origin == origin:
             return _verdict(offset, pending, early[1])
         self._pending[offset] = pending
         self._order.append(offset)
@@ -183,9 +194,11 @@ class JoinState:
         """A slow result was read at `offset` of `slow-results`."""
         self._results_at = offset + 1
         deferral = result.deferral
-        pending = self._pending.pop(deferral, None)
+        pending = self._pending.get(deferral)
         if pending is not None:
-            return _verdict(deferral, pending, result)
+            if pending.origin != result.origin:
+                return Late(deferral, is_answer=False)
+            return _verdict(deferral, self._pending.pop(deferral), result)
         is_unread = deferral >= self._deferrals_at
         if deferral >= max(self._deferrals_at, self._known_deferrals) + self.policy.max_early:
             return Late(deferral, is_answer=False)

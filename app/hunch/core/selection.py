@@ -314,8 +314,12 @@ def curve(outcomes: Outcomes, points: int = 100) -> dict[str, list[float | None]
 
     `tau`, `accept_rate`, `slow_share`, `agreement` (of the exits; None where nothing exits), and
     with labels `selective_risk` and `accuracy` (of the cascade when every slow answer is in time).
+
+    Raises `DataError` without rows.
     """
     rows = len(outcomes.scores)
+    if not rows:
+        raise DataError("There are no rows to draw a curve of.")
     quantiles = np.quantile(outcomes.scores, np.linspace(0.0, 1.0, points), method="lower")
     taus = np.unique(np.concatenate([[0.0], quantiles, [1.0]]))
     exiting = outcomes.scores[None, :] >= taus[:, None]

@@ -45,7 +45,13 @@ class JsonDecoder:
 
 
 class Features(Protocol):
-    """Builds what one model is fed."""
+    """Builds what one model is fed.
+
+    Attributes:
+        fields: of a message, those that are read.
+    """
+
+    fields: frozenset[str]
 
     def batches(self, documents: Sequence[Document]) -> tuple[Batches, RowErrors]:
         """Every row is in exactly one of the batches or in the errors."""
@@ -130,6 +136,7 @@ class TensorFeatures:
     """Feeds fields of numbers and strings to the tensors of their names; one run a batch."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.fields = frozenset(tensor.field for tensor in tensors)
         self._tensors = tuple(tensors)
 
     def batches(self, documents: Sequence[Document]) -> tuple[Batches, RowErrors]:

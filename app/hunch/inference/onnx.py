@@ -111,6 +111,16 @@ class OnnxPredictor:
         self._worker = Worker(f"hunch-{self.model}")
         self._loaded: _Loaded | None = None
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """Of a message, those that the model reads; known once it is started."""
+        return self._ready().features.fields
+
+    @property
+    def kind(self) -> OutputKind:
+        """What the model puts out; known once it is started."""
+        return self._ready().output.kind
+
     async def start(self) -> None:
         """Loads the model and warms it with batches of 1 and of `max_batch_size`.
 

@@ -41,6 +41,7 @@ class TextFeatures:
     def __init__(self, tokenizer: Tokenizer, field: str, inputs: dict[str, np.dtype[Any]]) -> None:
         self._padding: dict[str, Any] | None = tokenizer.padding
         tokenizer.no_padding()
+        self.fields = frozenset({field})
         self._tokenizer = tokenizer
         self._field = field
         self._inputs = inputs

@@ -10,7 +10,9 @@ What aiokafka does that one would not guess, and what is done about it here:
   its metadata is waited for first;
 * `stop()` of an idempotent producer sends what it still holds, and hangs while the broker is away:
   here it ends the sender, as whoever wants an answer has awaited it before;
-* a failed batch or transaction is told to futures that nobody awaits, beside the answer.
+* a failed batch or transaction is told to futures that nobody awaits, beside the answer;
+* sending on a connection that uvloop has closed raises `RuntimeError`, where asyncio says nothing:
+  to every client it is a broken connection.
 """
 
 import asyncio
@@ -18,8 +20,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, conn
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import (
     CommitFailedError,
     KafkaConnectionError,
@@ -38,6 +41,23 @@ FETCH_BYTES = 1_048_576
 STOP_MS = 3_000
 ADMIN_TRIES = 20
 ADMIN_PAUSE_MS = 200
+
+
+class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is untyped
+    """A connection that is broken once its transport is, whoever says so."""
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """The answer to come; raises `KafkaConnectionError`."""
+        try:
+            return super().send(request, expect_response)
+        except KafkaError:  # a RuntimeError, too
+            raise
+        except RuntimeError as error:
+            self.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise KafkaConnectionError(f"The connection is broken: {error}") from error
+
+
+conn.AIOKafkaConnection = Connection
 
 
 class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is untyped

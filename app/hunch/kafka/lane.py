@@ -16,21 +16,25 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hunch.clock import Clock
 from hunch.core.progress import Look
-from hunch.errors import ConfigError, LaneClosed
+from hunch.errors import LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
+from hunch.kafka.log_checks import LogChecks
 from hunch.kafka.member import Member
-from hunch.kafka.metadata import trusted
 from hunch.kafka.reader import Reader
 from hunch.telemetry import Metrics, Told, Tracer, log_event
 from hunch.telemetry.names import GaugeName
+
+MOST_BATCHES = 50
+"""Of one delivery to one partition: where they must be small, it has fewer records."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +48,17 @@ class LanePolicy:
         transaction_timeout_ms: how long a transaction may take; below the session time-out, so that
             a process that stood still is mostly stopped by its own clock.
         max_delivery_messages: the most records in one delivery.
+        max_delivery_bytes: of the messages that it answers; one more than that is always taken.
         max_inbox_records: records that wait; more, and reading pauses.
         delivery_timeout_ms: a delivery that takes longer closes the lane.
-        takeover_timeout_ms: the same for a takeover.
+        takeover_timeout_ms: the same for a takeover that gets no further.
     """
 
     is_exactly_once: bool = False
     commit_interval_ms: float = 50
     transaction_timeout_ms: float = 5_000
     max_delivery_messages: int = 1_000
+    max_delivery_bytes: int = 8_000_000
     max_inbox_records: int = 5_000
     delivery_timeout_ms: float = 30_000
     takeover_timeout_ms: float = 60_000
@@ -79,6 +85,7 @@ class Chunk:
     offsets: Offsets
     done: list[int] = field(default_factory=list)
     told: Told = field(default_factory=Told)
+    answered_bytes: int = 0
 
     @property
     def size(self) -> int:
@@ -96,6 +103,7 @@ class Chunk:
             self.outputs.setdefault(where, []).extend(records)
         self.offsets.update(later.offsets)
         self.done.extend(later.done)
+        self.answered_bytes += later.answered_bytes
         self.told.extend(later.told)
 
 
@@ -124,6 +132,7 @@ class Lane(ABC):
         """What came of it is not known where the lane ends in one."""
         self._begun_ms = -math.inf
         self._delivery = self._way_out()
+        self._log_checks = LogChecks(self.stage, harbour.member.group, harbour.metrics)
 
     @abstractmethod
     def inputs(self) -> list[TopicPartition]:
@@ -178,6 +187,12 @@ class Lane(ABC):
         self._outbox_changed.set()
 
     @property
+    def max_delivery_messages(self) -> int:
+        """The most records in one delivery, as things stand."""
+        most = self.harbour.policy.max_delivery_messages
+        return min(most, MOST_BATCHES * self._delivery.max_batch_records)
+
+    @property
     def waiting(self) -> int:
         """Records in the inbox."""
         return sum(map(len, self.inbox.values()))
@@ -220,7 +235,7 @@ class Lane(ABC):
         """Takes over and works until drained; raises what closed the lane."""
         harbour = self.harbour
         try:
-            await harbour.clock.wait_for(self._take_over(), harbour.policy.takeover_timeout_ms)
+            await self._take_over()
             async with asyncio.TaskGroup() as group:
                 deliveries = group.create_task(self._deliver_all())
                 await self.work()
@@ -249,7 +264,8 @@ class Lane(ABC):
         """Puts a chunk into the outbox; waits while the outbox is full."""
         self.check()
         while self._outbox is not None and (
-            self._outbox.size + chunk.size > self.harbour.policy.max_delivery_messages
+            self._outbox.size + chunk.size > self.max_delivery_messages
+            or self._outbox.answered_bytes > self.harbour.policy.max_delivery_bytes
         ):
             self._outbox_changed.clear()
             await self._outbox_changed.wait()
@@ -293,6 +309,11 @@ class Lane(ABC):
             timeout_ms=timeout_ms,
         )
 
+    async def in_time(self, step: Coroutine[Any, Any, T]) -> T:
+        """One step of a takeover, within its time-out."""
+        harbour = self.harbour
+        return await harbour.clock.wait_for(step, harbour.policy.takeover_timeout_ms)
+
     def note_foreign(self, offset: int) -> None:
         """A committed offset is not Hunch's own: an operator's tool or an auto-commit wrote it."""
         self.harbour.metrics.count("foreign_records", stage=self.stage)
@@ -303,11 +324,14 @@ class Lane(ABC):
         inputs = self.inputs()
         self.inbox = {tp: deque() for tp in inputs}
         await self._delivery.open()
-        committed = await harbour.client.committed(harbour.member.group, inputs)
-        first, ends = await harbour.reader.log_ends(inputs)
-        checked = self._check_against_log(committed, first, ends)
+        committed = await self.in_time(harbour.client.committed(harbour.member.group, inputs))
+        first, ends = await self.in_time(harbour.reader.log_ends(inputs))
+        checked = self._log_checks.committed(committed, first, ends)
         start = await self.rebuild(checked, first, ends)
-        start = {tp: first[tp] if at < 0 else at for tp, at in start.items()}
+        start = {
+            tp: first[tp] if at < 0 else self._log_checks.from_the_start(tp, at, first[tp])
+            for tp, at in start.items()
+        }
         self.seen = dict(start)
         harbour.reader.open(self, start)
         harbour.metrics.count("takeovers", stage=self.stage)
@@ -318,36 +342,6 @@ class Lane(ABC):
             start={tp.topic: at for tp, at in start.items()},
             took_ms=round(harbour.clock.now_ms() - began_ms, 1),
         )
-
-    def _check_against_log(
-        self,
-        committed: Mapping[TopicPartition, OffsetAndMetadata],
-        first: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        harbour, checked = self.harbour, {}
-        for tp, found in committed.items():
-            if found.offset > ends[tp]:
-                msg = (
-                    f"Group {harbour.member.group} has committed offset {found.offset} of "
-                    f"{tp.topic}-{tp.partition}, but the log ends at {ends[tp]}: the topic was "
-                    f"made anew or cut. Reset the group's offsets, or use another topic_prefix."
-                )
-                raise ConfigError(msg)
-            if 0 <= found.offset < first[tp]:
-                harbour.metrics.count("lost_records", first[tp] - found.offset, stage=self.stage)
-                log_event(
-                    "lost_records",
-                    stage=self.stage,
-                    topic=tp.topic,
-                    partition=tp.partition,
-                    from_offset=found.offset,
-                    to_offset=first[tp],
-                    count=first[tp] - found.offset,
-                )
-            offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
-            checked[tp] = OffsetAndMetadata(offset, trusted(found.metadata, found.offset))
-        return checked
 
     async def _deliver_all(self) -> None:
         while True:
@@ -369,7 +363,7 @@ class Lane(ABC):
             return
         while self._outbox is not None and not self.is_draining and not self._outbox.is_urgent:
             left_ms = self._begun_ms + policy.commit_interval_ms - clock.now_ms()
-            if left_ms <= 0 or self._outbox.size >= policy.max_delivery_messages // 2:
+            if left_ms <= 0 or self._outbox.size >= self.max_delivery_messages // 2:
                 return
             self._outbox_changed.clear()
             with contextlib.suppress(TimeoutError):

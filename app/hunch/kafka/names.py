@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hunch.errors import ConfigError
 from hunch.kafka.client import TopicPartition
 
 
@@ -16,6 +17,15 @@ class Names:
     decisions: str
     dead_letters: str
     partitions: int
+
+    def require(self, partition: int) -> None:
+        """Raises `ConfigError` for a partition that came later: its outputs are somebody else's."""
+        if partition >= self.partitions:
+            raise ConfigError(
+                f"{self.messages} has got more than the {self.partitions} partitions with which "
+                "this process started: stop all stages, let the joiner finish what is deferred, do "
+                "what `hunch topics verify` says, and start again."
+            )
 
     def fast_decisions(self, partition: int) -> TopicPartition:
         """Where the fast stage decides about an input partition; nobody else writes there."""

@@ -111,27 +111,34 @@ class Reader:
                 await self._clock.sleep(PAUSE_AFTER_ERROR_MS)
 
     async def _step_over_unreadable(self) -> None:
-        """Reads record by record up to one whose header names are no text, and stands in for it.
+        """Finds the partition with a record whose header names are no text, and passes it.
 
-        aiokafka refuses to hand out anything of a fetch with such a record in it.
+        aiokafka refuses to hand out anything of a fetch with such a record in it, and has moved on
+        behind what it drops of others: all partitions are sought again first.
         """
-        for partition, (lane, _) in list(self._feeds.items()):
+        self._assign()
+        for partition, feed in list(self._feeds.items()):
             if partition in self._consumer.paused():
                 continue
             try:
-                while read := await self._consumer.getmany(
-                    partition, timeout_ms=POLL_MS, max_records=1
-                ):
-                    self._hand_out(read)
+                self._hand_out(await self._consumer.getmany(partition, timeout_ms=POLL_MS))
             except UnicodeDecodeError:
-                offset = await self._consumer.position(partition)
-                log_event("warning", message="a record cannot be read", offset=offset)
-                self._consumer.seek(partition, offset + 1)
-                self._hand_out(
-                    {partition: [Unreadable(partition.topic, partition.partition, offset)]}
-                )
-            if self._feeds.get(partition, (None,))[0] is not lane:
-                return
+                if self._feeds.get(partition) is feed:
+                    await self._step_over(partition, feed[1])
+
+    async def _step_over(self, partition: TopicPartition, known: int) -> None:
+        """Reads record by record up to the one that cannot be read, and stands in for it."""
+        self._consumer.seek(partition, known)
+        try:
+            while read := await self._consumer.getmany(
+                partition, timeout_ms=POLL_MS, max_records=1
+            ):
+                self._hand_out(read)
+        except UnicodeDecodeError:
+            offset = await self._consumer.position(partition)
+            log_event("warning", message="a record cannot be read", offset=offset)
+            self._consumer.seek(partition, offset + 1)
+            self._hand_out({partition: [Unreadable(partition.topic, partition.partition, offset)]})
 
     def _assign(self) -> None:
         self._consumer.assign(list(self._feeds))

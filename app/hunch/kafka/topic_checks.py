@@ -1,14 +1,24 @@
 """What is wrong with topics as they were found, each as one sentence that says how to mend it."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hunch.kafka.topic_specs import EXTRA_BYTES, WAITED_FOR, WITH_P, Shape, TopicPlan
+from hunch.kafka.topic_specs import (
+    DERIVED,
+    EXTRA_BYTES,
+    WAITED_FOR,
+    WITH_P,
+    Shape,
+    TopicPlan,
+)
 
 CLEANUP = "cleanup.policy"
 RETENTION = "retention.ms"
 RETENTION_BYTES = "retention.bytes"
 LIMIT = "max.message.bytes"
+BATCH_BYTES = 1_000
+"""What a batch of one record takes beyond the record, generously."""
 CHECKED_CONFIGS = (CLEANUP, RETENTION, RETENTION_BYTES, LIMIT)
 
 
@@ -58,6 +68,12 @@ def problems(plan: TopicPlan, found: Mapping[str, Found]) -> list[Problem]:
         for problem in _of_topic(plan, shape, found.get(logical), found)
     ]
     return sorted(all_found, key=lambda problem: problem.is_warning)
+
+
+def record_bytes(found: Mapping[str, Found]) -> int:
+    """The largest record that every derived topic takes; what is larger is not deferred."""
+    limits = [topic.number(LIMIT) for logical, topic in found.items() if logical in DERIVED]
+    return min((limit for limit in limits if limit is not None), default=sys.maxsize) - BATCH_BYTES
 
 
 def _of_topic(

@@ -17,6 +17,7 @@ from hunch.kafka.topic_checks import (
     Problem,
     partitions_in_force,
     problems,
+    record_bytes,
     shapes_for,
 )
 from hunch.kafka.topic_specs import Shape, TopicPlan, TopicSpec, load_specs
@@ -40,9 +41,16 @@ class PlannedTopic:
 
 
 class Serving(NamedTuple):
-    """What topics that serve give to work with: P, and whether policies can be pushed."""
+    """What topics that serve give to work with.
+
+    Attributes:
+        partitions: P.
+        record_bytes: the largest record that all of them take.
+        has_control: whether policies can be pushed.
+    """
 
     partitions: int
+    record_bytes: int
     has_control: bool
 
 
@@ -101,7 +109,11 @@ async def require_verified(bootstrap: str, settings: Settings, clock: Clock) -> 
     errors = [problem.sentence for problem in wrong if not problem.is_warning]
     if errors:
         raise TopicMismatch("\n".join(errors))
-    return Serving(partitions_in_force(wanted, found), has_control="control" in found)
+    return Serving(
+        partitions_in_force(wanted, found),
+        record_bytes(found),
+        has_control="control" in found,
+    )
 
 
 def ensure_embedded(broker: EmbeddedBroker, settings: Settings) -> Serving:
@@ -109,7 +121,7 @@ def ensure_embedded(broker: EmbeddedBroker, settings: Settings) -> Serving:
     wanted = plan_of(settings, broker.bootstrap)
     for shape in wanted.shapes(wanted.partitions).values():
         broker.create_topic(shape.name, shape.partitions)
-    return Serving(wanted.partitions, has_control=True)
+    return Serving(wanted.partitions, settings.max_record_bytes, has_control=True)
 
 
 async def _find(wanted: TopicPlan, admin: TopicAdmin) -> dict[str, Found]:

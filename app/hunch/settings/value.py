@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     commit_interval_ms: Duration = 50
     """Time that a transaction or a commit waits for more to go with it, in milliseconds."""
     transaction_timeout_ms: Duration = 5_000
-    """Longest time of one transaction, in milliseconds; by default 5/6 of the session."""
+    """Longest time of one transaction, in milliseconds; by default at most 5/6 of the session."""
     max_batch_size: Count = 32
     """Most messages in one batch of the slow model."""
     max_queue_delay_ms: Milliseconds = 5
@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     """Time that work may wait without any progress before `/live` fails, in milliseconds."""
     max_delivery_messages: Count = 1000
     """Most messages that a partition sends and commits at once."""
+    max_delivery_bytes: Count = 8_000_000
+    """Most bytes of the messages that are answered at once, one message aside."""
     max_inbox_records: Count = 5000
     """Most records read and not yet processed, per partition."""
     max_slow_queue: Count = 2000
@@ -111,7 +113,7 @@ class Settings(BaseSettings):
     startup_timeout_ms: Duration = 30_000
     """Longest wait for the broker at start, in milliseconds."""
     takeover_timeout_ms: Duration = 60_000
-    """Longest time to take a partition over, in milliseconds."""
+    """Longest time without progress while taking a partition over, in milliseconds."""
     request_timeout_ms: Duration = 10_000
     """Longest wait for one answer of the broker, in milliseconds."""
     inference_timeout_ms: Duration = 60_000
@@ -153,7 +155,7 @@ class Settings(BaseSettings):
             follows["delivery"] = "at-least-once"
         session_ms = str(values.get("session_timeout_ms", ""))
         if session_ms.isdigit():
-            follows["transaction_timeout_ms"] = int(session_ms) * 5 // 6 or 1
+            follows["transaction_timeout_ms"] = min(5_000, int(session_ms) * 5 // 6) or 1
         return follows | values
 
     @model_validator(mode="after")

@@ -91,7 +91,9 @@ class Cascade:
 
     def join(self, member: Member) -> Stage:
         """The joiner."""
-        join = JoinStage(names=self.names, policy=self.join_policy)
+        join = JoinStage(
+            names=self.names, policy=self.join_policy, max_record_bytes=self.max_record_bytes
+        )
         return self._stage("join", member, join.lane)
 
     def _stage(

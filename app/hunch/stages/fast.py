@@ -3,6 +3,7 @@
 What becomes of each message is said in `drafts`.
 """
 
+import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import numpy as np
 
 from hunch.core.envelope import Reason
 from hunch.core.exiting import ExitPolicy
-from hunch.errors import InferenceFailed, WireError
+from hunch.errors import ConfigError, InferenceFailed, WireError
 from hunch.inference.predictor import Prediction
 from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import HUNCH, ORIGIN, decode_deferral, header_of, integer
 from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.log_checks import made_anew
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.readback import read_back, read_back_last
 from hunch.stages.drafts import Drafting, Drafts
@@ -34,6 +36,7 @@ class FastStage(Drafting):
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "FastLane":
         """The lane of one partition."""
+        self.names.require(partition)
         return FastLane(self, harbour, partition, term)
 
 
@@ -74,28 +77,41 @@ class FastLane(Lane):
         del first, ends
         harbour, (start, text) = self.harbour, committed[self._input]
         outputs = [self._decisions, self._deferrals]
-        first_of, self._ends = await harbour.reader.log_ends(outputs)
+        first_of, self._ends = await self.in_time(harbour.reader.log_ends(outputs))
+        # Asked for after the outputs: none of these can be about a message that comes later.
+        end = (await self.in_time(harbour.reader.ends([self._input])))[self._input]
         marks = unpack(text) if start >= 0 else None
-        known = {tp: (marks or {}).get(name, 0) for tp, name in zip(outputs, MARKS, strict=True)}
+        # An output without an end is another topic than the commit speaks of.
+        known = {
+            tp: (marks or {}).get(name, 0) if self._ends[tp] else 0
+            for tp, name in zip(outputs, MARKS, strict=True)
+        }
         if marks is None or any(known[tp] > self._ends[tp] for tp in outputs):
             known = first_of
             if start >= 0:
                 self.note_foreign(start)
             if harbour.policy.is_exactly_once:
-                start = await self._after_the_outputs(first_of, start)
+                start = await self._after_the_outputs(first_of, start, end)
                 known = self._ends
         self._inherited = dict(known)
         self._already_decided = await read_back(
             harbour.client,
             harbour.clock,
             {tp: (known[tp], self._ends[tp]) for tp in outputs},
-            lambda record: self._input_offset(record, start),
+            lambda record: self._input_offset(record, start, end),
+            timeout_ms=harbour.policy.takeover_timeout_ms,
         )
         self._inherited_to = max(self._already_decided, default=-1) + 1
         return {self._input: start}
 
-    async def _after_the_outputs(self, first_of: Mapping[TopicPartition, int], start: int) -> int:
-        """The message after the last one that has its output; `start` where none has."""
+    async def _after_the_outputs(
+        self, first_of: Mapping[TopicPartition, int], start: int, end: int
+    ) -> int:
+        """The message after the last one that has its output; `start` where none has.
+
+        Raises `ConfigError` where the outputs know of messages that the log does not have, and
+        where nothing says any more what was decided.
+        """
         last = -1
         for tp in (self._decisions, self._deferrals):
             found = await read_back_last(
@@ -103,21 +119,28 @@ class FastLane(Lane):
                 self.harbour.clock,
                 tp,
                 (first_of[tp], self._ends[tp]),
-                lambda record: self._input_offset(record, 0),
+                lambda record: self._input_offset(record, 0, sys.maxsize),
+                timeout_ms=self.harbour.policy.takeover_timeout_ms,
             )
             last = max([last, *found])
+        if last >= end:
+            raise made_anew(f"{self._decisions.topic} goes on to offset {last}", self._input, end)
+        if last < 0 and start < 0 and any(first_of.values()):
+            raise ConfigError(
+                f"Group {self.harbour.member.group} has no offset of {self._input.topic}-"
+                f"{self._input.partition}, and the decisions that it led to are past their "
+                "retention: nobody knows what was decided. Set the offset to go on from with "
+                "`kafka-consumer-groups.sh --reset-offsets`, then start again."
+            )
         return start if last < 0 else last + 1
 
     async def work(self) -> None:
         """Takes what waits, predicts it, decides it; the next batch is predicted meanwhile."""
         queue = self.inbox[self._input]
-        policy = self.harbour.policy
         position = self.seen[self._input]
         while not self.is_draining:
             self.check()
-            records = [
-                queue.popleft() for _ in range(min(len(queue), policy.max_delivery_messages))
-            ]
+            records, answered_bytes = self._take(queue)
             if not records:
                 if self.seen[self._input] > position:
                     position = self.seen[self._input]
@@ -132,7 +155,9 @@ class FastLane(Lane):
                 records = self._skip_decided(records)
             exit_policy = self._fast.in_force.policy
             predictions = await self._predict(records, exit_policy.temperature)
-            await self.hand_over(await self._decide(predictions, exit_policy, position))
+            chunk = await self._decide(predictions, exit_policy, position)
+            chunk.answered_bytes = answered_bytes
+            await self.hand_over(chunk)
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Remembers where the outputs end, and what is done."""
@@ -151,8 +176,8 @@ class FastLane(Lane):
             return self._in_hand[0][1]
         return super().oldest_ms(now_ms)
 
-    def _input_offset(self, record: Record, start: int) -> int | None:
-        """Which message from `start` on an output of this lane belongs to."""
+    def _input_offset(self, record: Record, start: int, end: int) -> int | None:
+        """Which message from `start` up to `end` an output of this lane belongs to."""
         if record.topic == self._decisions.topic:
             origin = (header_of(record.headers, ORIGIN) or b"").decode("utf-8", "replace")
         else:
@@ -163,7 +188,18 @@ class FastLane(Lane):
         name, _, offset = origin.rpartition("-")
         is_own = name == f"{self._input.topic}-{self._input.partition}"
         number = integer(offset.encode())
-        return number if is_own and number is not None and number >= start else None
+        return number if is_own and number is not None and start <= number < end else None
+
+    def _take(self, queue: deque[Any]) -> tuple[list[Any], int]:
+        """What goes into one delivery, and the bytes of its messages."""
+        most, most_bytes = self.max_delivery_messages, self.harbour.policy.max_delivery_bytes
+        records: list[Any] = []
+        size = 0
+        while queue and len(records) < most and size <= most_bytes:
+            record = queue.popleft()
+            size += len(record.value or b"")
+            records.append(record)
+        return records, size
 
     def _skip_decided(self, records: list[Any]) -> list[Any]:
         fresh = [record for record in records if record.offset not in self._already_decided]

@@ -1,7 +1,8 @@
 """The joiner: pairs deferrals with slow results, and lets the fast answer stand at the deadline.
 
 Its task waits for records and for the next deadline, whichever comes first; reading is another
-task, so a fallback is due although no record arrives. It never pauses `deferrals`.
+task, so a fallback is due although no record arrives. However much is pending, `deferrals` does not
+pause; it does while more is read than was looked at.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from hunch.errors import WireError
 from hunch.kafka.client import Header, OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import (
     DEFERRAL,
+    ORIGIN,
     DeadLetter,
     Outgoing,
     decode_deferral,
@@ -75,9 +77,11 @@ class JoinStage:
 
     names: Names
     policy: JoinPolicy
+    max_record_bytes: int = 1_000_000
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "JoinLane":
         """The lane of one pair."""
+        self.names.require(partition)
         return JoinLane(self, harbour, partition, term)
 
 
@@ -90,6 +94,7 @@ class JoinLane(Lane):
         super().__init__(harbour, partition, term)
         names = join.names
         self._policy = join.policy
+        self._max_record_bytes = join.max_record_bytes
         self._deferrals = TopicPartition(names.deferrals, partition)
         self._results = TopicPartition(names.slow_results, partition)
         self._decisions = names.joined_decisions(partition)
@@ -100,6 +105,7 @@ class JoinLane(Lane):
         self._committed: Positions | None = None
         self._committed_ms = 0.0
         self._ways_ms = ShortestLately()
+        self._untold = Told()
 
     def inputs(self) -> list[TopicPartition]:
         """The pair; it is owned because its partition of `deferrals` is."""
@@ -113,16 +119,22 @@ class JoinLane(Lane):
     ) -> dict[TopicPartition, int]:
         """Reads its own decisions back from the mark, and starts from the lowest undecided."""
         harbour = self.harbour
-        own_first, own_ends = await harbour.reader.log_ends([self._decisions])
+        own_first, own_ends = await self.in_time(harbour.reader.log_ends([self._decisions]))
         decisions_end = own_ends[self._decisions]
+        # Asked for after them: none of these can be about a deferral that comes later.
+        end = (await self.in_time(harbour.reader.ends([self._deferrals])))[self._deferrals]
         start = self._start(committed, first, ends, decisions_end)
         back = (max(start.decisions_mark, own_first[self._decisions]), decisions_end)
         decided = await read_back(
-            harbour.client, harbour.clock, {self._decisions: back}, _deferral_offset
+            harbour.client,
+            harbour.clock,
+            {self._decisions: back},
+            lambda record: _decided(record, start.lowest_undecided, end),
+            timeout_ms=harbour.policy.takeover_timeout_ms,
         )
         inherited = Inherited(
             start=start,
-            decided=decided,
+            decided=dict(decided),
             decisions_end=decisions_end,
             results_end=ends[self._results],
             now_ms=harbour.clock.now_ms(),
@@ -148,21 +160,20 @@ class JoinLane(Lane):
                     await clock.wait_for(self.wake.wait(), self._wait_ms(clock.now_ms()))
 
     def feed(self, partition: TopicPartition, records: list[Any]) -> None:
-        """Takes records, however many: the deadlines of deferrals must not pass unread.
-
-        Of a deferral the payload is dropped at once: its verdict needs only key and headers.
-        """
+        """Takes records; of a deferral not the payload: its verdict needs only key and headers."""
         if partition == self._deferrals:
             records = [Headed.of(record) for record in records]
         self.inbox[partition].extend(records)
         self.wake.set()
 
     def is_full(self, partition: TopicPartition) -> bool:
-        """Whether reading pauses: never for deferrals; for results, while too many are early."""
-        if partition != self._results:
-            return False
-        queued = len(self.inbox[self._results])
-        return self._state.is_early_full or queued > self.harbour.policy.max_inbox_records
+        """Whether reading pauses: while more is read than can be looked at, or too many are early.
+
+        What is pending never pauses deferrals: their deadlines must not pass unread.
+        """
+        queued = len(self.inbox[partition])
+        is_early = partition == self._results and self._state.is_early_full
+        return is_early or queued > self.harbour.policy.max_inbox_records
 
     def acknowledged(self, chunk: Chunk, ends: Mapping[tuple[str, int], int]) -> None:
         """Decisions are in the log: later deferrals get a later mark."""
@@ -209,6 +220,8 @@ class JoinLane(Lane):
                 results_read=numbers.get("rs", -1),
                 decisions_mark=numbers.get("mark", -1),
             )
+            if decisions_end == 0:  # another topic than the commit speaks of: offsets stand
+                found = found._replace(decisions_mark=0)
             if (
                 0 <= found.decisions_mark <= decisions_end
                 and 0 <= found.deferrals_read <= ends[self._deferrals]
@@ -242,10 +255,12 @@ class JoinLane(Lane):
             ]
         positions = self._state.positions()
         is_idle_commit = now_ms - self._committed_ms >= IDLE_COMMIT_MS
+        self._untold.extend(slice_.told)
         if not slice_.outputs and (positions == self._committed or not is_idle_commit):
             return None
         self._committed, self._committed_ms = positions, now_ms
-        return Chunk(slice_.outputs, self._offsets(positions), told=slice_.told)
+        told, self._untold = self._untold, Told()
+        return Chunk(slice_.outputs, self._offsets(positions), told=told)
 
     def _decide(self, verdict: Verdict, slice_: Slice) -> Outgoing:
         deferral, now_ms = decode_deferral(verdict.pending.header), slice_.now_ms
@@ -275,6 +290,7 @@ class JoinLane(Lane):
                 record.offset,
                 read.deadline_ms,
                 read.deferred_ms,
+                origin=read.origin,
                 key=record.key,
                 header=read.header,
                 traceparent=read.traceparent,
@@ -297,7 +313,7 @@ class JoinLane(Lane):
             match self._state.on_result(record.offset, result):
                 case Verdict() as verdict:
                     slice_.verdicts.append(verdict)
-                case Late(is_answer=True):
+                case Late(is_answer=True) if len(record.value) <= self._max_record_bytes:
                     late = (record.key, record.value, list(record.headers))
                     slice_.outputs.setdefault(self._late, []).append(late)
                     slice_.told.count("late_results")
@@ -346,5 +362,10 @@ class JoinLane(Lane):
         return max(0.0, min(until) - now_ms) if until else IDLE_COMMIT_MS
 
 
-def _deferral_offset(record: Record) -> int | None:
-    return integer(header_of(record.headers, DEFERRAL))
+def _decided(record: Record, first: int, end: int) -> tuple[int, str] | None:
+    """Which deferral from `first` up to the end of its log a decision is about, and its origin."""
+    offset = integer(header_of(record.headers, DEFERRAL))
+    origin = header_of(record.headers, ORIGIN)
+    if offset is None or origin is None or not first <= offset < end:
+        return None
+    return offset, origin.decode("utf-8", "replace")

@@ -89,6 +89,7 @@ class SlowStage:
 
     def lane(self, harbour: Harbour, partition: int, term: int) -> "SlowLane":
         """The lane of one partition."""
+        self.names.require(partition)
         return SlowLane(self, harbour, partition, term)
 
     async def run(self) -> None:

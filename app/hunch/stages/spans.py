@@ -49,6 +49,10 @@ class Arrived(Protocol):
     def tau(self) -> float:
         """The τ that its score was held against."""
 
+    @property
+    def score(self) -> float | None:
+        """That score, where it is not the confidence."""
+
 
 class FastSpans:
     """Spans of one fast lane under one policy."""
@@ -171,6 +175,8 @@ class FastSpans:
         }
         if answer is not None:
             own[names.LABEL], own[names.CONFIDENCE] = answer.label, answer.confidence
+            if message.score is not None:
+                own[names.SCORE] = message.score
         return Span(
             self._fast,
             entered.trace_id,

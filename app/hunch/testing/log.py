@@ -221,12 +221,11 @@ class MemoryLog:
     ) -> T:
         """One request: it is refused or applied, and answered."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        serving = self._serve(operation, names, apply, answer)
         if self.latency_ms > 0.0:
-            self.spawn(serving)
+            self.spawn(self._serve(operation, names, apply, answer))
         else:
             await self.clock.sleep(0)
-            await serving
+            await self._serve(operation, names, apply, answer)
         return await answer
 
     def write(

@@ -1,0 +1,191 @@
+"""The files of a record: a folder with `record.json` and Parquet parts, each written as a whole.
+
+record.json          what was recorded of which models, where; `is_complete` once all is there
+part-00000.parquet   rows: origin, input (fingerprint), label, and of either model its scores
+as they are (NaN where it has none) and why it has none
+service.parquet      samples of the time that either model takes: model, batch_size, ms
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hunch.errors import DataError
+
+DESCRIPTION, SERVICE = "record.json", "service.parquet"
+COLUMNS = ("origin", "input", "label", "fast", "fast_error", "slow", "slow_error")
+SERVICE_COLUMNS = ("model", "batch_size", "ms")
+FORMAT = 1
+SIDES = ("fast", "slow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """n rows with what the models answered, columns of equal length.
+
+    Attributes:
+        origins: where each row stands in its source.
+        inputs: fingerprints of 16 bytes.
+        labels: None where there is none.
+        scores: side → float32 [n, k], NaN in rows without an answer.
+        errors: side → why a row has no answer, else None.
+    """
+
+    origins: Sequence[str]
+    inputs: Sequence[bytes]
+    labels: Sequence[str | None]
+    scores: Mapping[str, NDArray[np.float32]]
+    errors: Mapping[str, Sequence[str | None]]
+
+
+class Folder:
+    """A record in a folder, finished or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self) -> dict[str, Any] | None:
+        """What `record.json` says, None in an empty or missing folder.
+
+        Removes what a writer that was killed has left half done. Raises `DataError` for a folder
+        that holds other things.
+        """
+        try:
+            names = [entry.name for entry in self.path.iterdir()]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataError(f"The folder {self.path} cannot be used: {error.strerror}.") from error
+        if DESCRIPTION not in names and any(not name.endswith(".tmp") for name in names):
+            raise DataError(
+                f"The folder {self.path} holds other things than a record: name a new one with "
+                "--out."
+            )
+        for leftover in self.path.glob("*.tmp"):
+            leftover.unlink()
+        return self.description() if DESCRIPTION in names else None
+
+    def description(self) -> dict[str, Any]:
+        """What `record.json` says; raises `DataError` where it cannot be read."""
+        path = self.path / DESCRIPTION
+        try:
+            said = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise DataError(
+                f"There is no record in {self.path}: make one with `hunch record`."
+            ) from None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}.") from error
+        if not isinstance(said, dict) or said.get("format") != FORMAT:
+            raise DataError(
+                f"{path} is not of the format {FORMAT}: record again with this version."
+            )
+        return said
+
+    def describe(self, said: Mapping[str, Any]) -> None:
+        """Writes `record.json`, and makes the folder where there is none."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"The folder {self.path} cannot be made: {error.strerror}.") from error
+        content = orjson.dumps({"format": FORMAT, **said}, option=orjson.OPT_INDENT_2)
+        self._write(DESCRIPTION, content + b"\n")
+
+    def parts(self) -> list[Path]:
+        """The parts in their order; raises `DataError` where one between them is missing."""
+        paths = sorted(self.path.glob("part-*.parquet"))
+        expected = [self.path / _name(number) for number in range(len(paths))]
+        if paths != expected:
+            lost = next(path for path in expected if path not in paths)
+            raise DataError(f"{lost} is missing: delete the parts after it and record again.")
+        return paths
+
+    def append(self, part: Part) -> None:
+        """Writes the next part."""
+        columns: dict[str, pa.Array] = {
+            "origin": pa.array(part.origins, pa.string()),
+            "input": pa.array(part.inputs, pa.binary(16)),
+            "label": pa.array(part.labels, pa.string()),
+        }
+        for side in SIDES:
+            scores = part.scores[side]
+            columns[side] = pa.FixedSizeListArray.from_arrays(
+                pa.array(scores.ravel(), pa.float32()), scores.shape[1]
+            )
+            columns[f"{side}_error"] = pa.array(part.errors[side], pa.string())
+        self._write_table(_name(len(self.parts())), pa.table(columns))
+
+    def read(self, path: Path) -> Part:
+        """One part; raises `DataError` where it cannot be read."""
+        table = _read(path, COLUMNS)
+        return Part(
+            origins=table["origin"].to_pylist(),
+            inputs=table["input"].to_pylist(),
+            labels=table["label"].to_pylist(),
+            scores={side: _matrix(table[side]) for side in SIDES},
+            errors={side: table[f"{side}_error"].to_pylist() for side in SIDES},
+        )
+
+    def has_service(self) -> bool:
+        """Whether service times were taken."""
+        return (self.path / SERVICE).is_file()
+
+    def write_service(self, samples: Sequence[tuple[str, int, float]]) -> None:
+        """Writes side, batch size and milliseconds of each timed run."""
+        sides, sizes, times = zip(*samples, strict=True)
+        columns = {
+            "model": pa.array(sides, pa.string()),
+            "batch_size": pa.array(sizes, pa.int32()),
+            "ms": pa.array(times, pa.float64()),
+        }
+        self._write_table(SERVICE, pa.table(columns))
+
+    def service(self) -> list[tuple[str, int, float]]:
+        """What `write_service` has written."""
+        table = _read(self.path / SERVICE, SERVICE_COLUMNS)
+        return list(zip(*(table[name].to_pylist() for name in SERVICE_COLUMNS), strict=True))
+
+    def _write_table(self, name: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self._write(name, sink.getvalue().to_pybytes())
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Under another name first: a file of this name is whole, whenever the process ends."""
+        half = self.path / f"{name}.tmp"
+        try:
+            with half.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(half, self.path / name)  # noqa: PTH105  pathlib's does the same
+        except OSError as error:
+            raise DataError(f"{half} cannot be written: {error.strerror}.") from error
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _read(path: Path, columns: Sequence[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=list(columns)).select(list(columns))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is not as `hunch record` wrote it: delete the folder and record again."
+        ) from error
+
+
+def _matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    width = column.type.list_size
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    found: NDArray[np.float32] = values.reshape(len(column), width)
+    return found

@@ -1,0 +1,74 @@
+"""`hunch policy`: what is pushed is shown, and taken back; a wrong file is one sentence."""
+
+import json
+
+import pytest
+from tests.policies import policy
+
+STRANGERS = {side: {"name": "x", "version": "1", "sha256": "0" * 64} for side in ("fast", "slow")}
+
+
+def test_push_show_and_rollback(hunch, kafka_bootstrap, topic_prefix, tmp_path):
+    """Two pushes and two rollbacks, and at each step `show` says what is in force."""
+    connection = {"HUNCH_BOOTSTRAP": kafka_bootstrap, "HUNCH_TOPIC_PREFIX": topic_prefix}
+    first, second = policy(stem="first"), policy(stem="second", tau=0.5)
+    for made in (first, second):
+        (tmp_path / f"{made.name}.json").write_text(made.text())
+    hunch("topics", "apply", **connection)
+
+    nothing = hunch("policy", "show", **connection)
+    pushed = hunch("policy", "push", f"{first.name}.json", **connection)
+    hunch("policy", "push", f"{second.name}.json", "--json", **connection)
+    again = hunch("policy", "push", f"{second.name}.json", **connection)
+    shown = hunch("policy", "show", "--json", **connection)
+    back = hunch("policy", "rollback", "--json", **connection)
+    hunch("policy", "rollback", **connection)
+    end = hunch("policy", "rollback", **connection)
+
+    assert nothing.stdout.startswith("No policy is pushed")
+    assert pushed.stdout.startswith(f"{first.name} is in force, after settings")
+    assert again.stdout == f"{second.name} is in force already.\n"
+    assert (0.5, [first.name, None]) == (
+        json.loads(shown.stdout)["in_force"]["tau"],
+        json.loads(shown.stdout)["before"],
+    )
+    assert {"in_force": first.name, "before": second.name, "changed": True} == json.loads(
+        back.stdout
+    )
+    assert (2, 1) == (end.returncode, end.stderr.count("\n"))
+    assert "nothing to roll back to" in end.stderr
+
+
+def test_a_file_is_shown_without_a_broker(hunch, tmp_path):
+    """Promise, goal, tau and models of a policy file, a line each."""
+    made = policy(promise="At most 2 in 100 are wrong.", taus={"3": 0.4})
+    (tmp_path / "p.json").write_text(made.text())
+    done = hunch("policy", "show", "p.json")
+
+    rows = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert "At most 2 in 100 are wrong." == rows["promise"]
+    assert "0.8, and its own for 3" == rows["tau"]
+    assert "digits-fast@1, digits-slow@1" == rows["models"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "There is no policy file p.json"),
+        ("{", "The policy in p.json cannot be used: Invalid JSON"),
+        (policy().text().replace("0.8", "0.9"), "changed after it was made"),
+        (policy(models=STRANGERS).text(), "was made for the fast model x@1"),
+    ],
+    ids=["absent", "broken", "changed", "for other models"],
+)
+@pytest.mark.parametrize("command", [("policy", "push", "p.json"), ("run",)], ids=["push", "run"])
+def test_a_policy_that_cannot_be_used_is_one_sentence(hunch, tmp_path, text, said, command):
+    """Neither push nor start takes it, and both say why."""
+    if text is not None:
+        (tmp_path / "p.json").write_text(text)
+    where = {"HUNCH_BOOTSTRAP": "127.0.0.1:1", "HUNCH_POLICY_FILE": "p.json"}
+    done = hunch(*command, **where)
+
+    assert 2 == done.returncode
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,111 @@
+"""A policy that is pushed to running stages on a real Kafka: taken whole, named and obeyed."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+import pytest
+from tests.kafka.checker import Checker
+from tests.kafka.load import Load
+from tests.policies import policy
+
+from hunch.cli import policy as command
+from hunch.settings import Settings
+
+PARTITIONS = 4
+RATE = 2_000
+LONGEST_PAUSE_S = 0.25
+"""What is promised is 50 ms beyond a transaction; the rest is this machine's."""
+
+
+def taken(process, name):
+    """Waits until a process has said that a policy of this name is in force."""
+    process.wait_for(lambda e: e["event"] == "policy_in_force" and e["policy"] == name)
+
+
+def obeys(body, policies):
+    """Whether a decision follows the policy that it names."""
+    made = policies[body["policy"]]
+    tau = made.taus.get(body["fast"]["label"], made.tau)
+    is_sure = body["fast"]["confidence"] >= tau
+    return body["tau"] == tau and (body["path"] == "fast") == is_sure
+
+
+def longest_pause_s(times):
+    """Between any two decisions that follow each other."""
+    return max(later - earlier for earlier, later in pairwise(sorted(times)))
+
+
+@pytest.mark.timeout(120, func_only=True)
+async def test_every_decision_obeys_the_policy_that_it_names(
+    *, kafka_bootstrap, fresh_topics, start_stage, digits, measured
+):
+    """While 2,000 messages a second flow, pushes and a rollback change τ; nothing pauses."""
+    prefix = await fresh_topics(partitions=PARTITIONS)
+    settings = Settings(bootstrap=kafka_bootstrap, topic_prefix=prefix)
+    high = policy(stem="high", tau=0.99)
+    mixed = policy(stem="mixed", tau=0.7, taus={"1": 0.95, "8": 0.98})
+    stages = [start_stage(stage, tau=0.9) for stage in ("fast", "slow", "join")]
+    for process in stages:
+        await asyncio.to_thread(process.wait_ready)
+    fast, slow, _ = stages
+    turned_s = []
+    async with (
+        Checker(kafka_bootstrap, f"{prefix}decisions", 2 * PARTITIONS) as checker,
+        Load(kafka_bootstrap, f"{prefix}messages", digits, rate=RATE) as load,
+    ):
+        await checker.hear(range(PARTITIONS), time.monotonic() + 2.0, 30.0, "fast")
+        for turn, name in (
+            (lambda: command._push(settings, high), high.name),
+            (lambda: command._push(settings, mixed), mixed.name),
+            (lambda: command._rollback(settings), high.name),
+        ):
+            turned_s.append(time.monotonic())
+            await turn()
+            for process in (fast, slow):
+                await asyncio.to_thread(taken, process, name)
+            await checker.hear(range(PARTITIONS), time.monotonic() + 1.0, 30.0, "fast")
+        origins = await load.stop()
+        await checker.decide(origins, 30.0)
+    policies = {made.name: made for made in (high, mixed)}
+    policies["settings"] = policy(tau=0.9)
+    bodies = [seen.body for seen in checker.seen]
+    times = [seen.arrived_s for seen in checker.seen if seen.partition < PARTITIONS]
+    near = [t for t in times if any(0 <= t - turned < 1 for turned in turned_s)]
+    far = [t for t in times if t < turned_s[0] and t > turned_s[0] - 2]
+    measured(
+        f"policy pushed at {RATE} messages a second: longest pause in fast decisions in the second "
+        f"after a push {1000 * max(longest_pause_s(part) for part in parts(near, turned_s)):.0f} "
+        f"ms, in the 2 s before the first {1000 * longest_pause_s(far):.0f} ms"
+    )
+
+    assert set(policies) == {body["policy"] for body in bodies}
+    assert [] == [body for body in bodies if not obeys(body, policies)]
+    assert 0 == checker.doubled
+    assert longest_pause_s(times) < LONGEST_PAUSE_S
+
+
+def parts(times, turned_s):
+    """The times of the second after each turn."""
+    return [[t for t in times if 0 <= t - turned < 1] for turned in turned_s]
+
+
+@pytest.mark.timeout(120, func_only=True)
+async def test_a_stage_that_starts_later_takes_what_was_pushed(
+    *, kafka_bootstrap, fresh_topics, start_stage
+):
+    """What was pushed counts over the command line; what is for other models is refused."""
+    prefix = await fresh_topics(partitions=1)
+    settings = Settings(bootstrap=kafka_bootstrap, topic_prefix=prefix)
+    made = policy(tau=0.42, delta_ms=700)
+    stranger = {"name": "x", "version": "1", "sha256": "0" * 64}
+    other = policy(models={"fast": stranger, "slow": stranger})
+    await command._push(settings, made)
+    fast = start_stage("fast", tau=0.9)
+    ready = await asyncio.to_thread(fast.wait_ready)
+    await command._push(settings, other)
+    refused = await asyncio.to_thread(fast.wait_for, lambda e: e["event"] == "policy_refused")
+
+    assert (made.name, 0.42, 700) == (ready["policy"], ready["tau"], ready["delta_ms"])
+    assert "was made for the fast model x@1" in refused["message"]
+    assert made.name == refused["stays"]

@@ -1,0 +1,141 @@
+"""A policy takes over between two batches, whole; what cannot be used changes nothing."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from tests.policies import policy
+from tests.stages.parties import by_origin, cascade, schema_errors
+
+from hunch.core.confidence import Measure
+from hunch.core.control import ControlState
+from hunch.core.exiting import ExitPolicy
+from hunch.core.policy import enforced
+from hunch.errors import PolicyError
+from hunch.stages.in_force import Control, InForce
+from hunch.telemetry import Metrics
+
+SETTINGS = ExitPolicy(name="settings", tau=0.9, delta_ms=500)
+
+
+def records(changes):
+    """Changes as records of the control topic."""
+    return [
+        SimpleNamespace(key=key, value=value, offset=offset)
+        for offset, (key, value) in enumerate(changes)
+    ]
+
+
+def control(in_force, metrics=None, *, refuses=()):
+    """The control of a process that refuses policies of these names."""
+
+    def enforce(made):
+        if made.name in refuses:
+            raise PolicyError("It was made for another model.")
+        return enforced(made, SETTINGS, ("a", "b"))
+
+    return Control(in_force, enforce, metrics or Metrics())
+
+
+async def test_every_decision_names_the_policy_that_made_it_and_obeys_it():
+    """Between two batches τ changes for all that follows, on every path."""
+    in_force = InForce(SETTINGS)
+    async with cascade(in_force=in_force) as memory:
+        await memory.start()
+        before = [memory.send({"c": c}) for c in (0.95, 0.7)]
+        await memory.clock.advance(10)
+        in_force.replace(replace(SETTINGS, name="other", tau=0.6, taus={0: 0.72}))
+        after = [memory.send({"c": c}) for c in (0.75, 0.7, 0.35)]
+        await memory.clock.advance(1_000)
+        found = by_origin(memory)
+
+    shown = [(found[o]["policy"], found[o]["tau"], found[o]["path"]) for o in before + after]
+    assert [
+        ("settings", 0.9, "fast"),
+        ("settings", 0.9, "slow"),
+        ("other", 0.72, "fast"),
+        ("other", 0.72, "slow"),
+        ("other", 0.6, "fast"),
+    ] == shown
+
+
+async def test_temperatures_of_a_policy_reach_both_models():
+    """The fast confidence and the slow one are those of the policy's temperatures."""
+    hot = replace(SETTINGS, temperature=2.0, slow_temperature=4.0)
+    async with cascade(in_force=InForce(hot)) as memory:
+        await memory.start()
+        origin = memory.send({"c": 0.8})
+        await memory.clock.advance(10)
+        decision = by_origin(memory)[origin]
+
+    root = 99**0.25
+    assert pytest.approx(2 / 3, abs=1e-6) == decision["fast"]["confidence"]
+    assert pytest.approx(root / (1 + root), abs=1e-6) == decision["slow"]["confidence"]
+
+
+async def test_another_measure_shows_its_score():
+    """Where τ is held against something else than the confidence, decisions say what it was."""
+    margin = replace(SETTINGS, name="m", measure=Measure("margin"), tau=0.5)
+    async with cascade(in_force=InForce(margin)) as memory:
+        await memory.start()
+        sure, unsure = memory.send({"c": 0.8}), memory.send({"c": 0.7})
+        await memory.clock.advance(10)
+        found = by_origin(memory)
+
+    assert ("fast", pytest.approx(0.6, abs=1e-6)) == (found[sure]["path"], found[sure]["score"])
+    assert ("slow", pytest.approx(0.4, abs=1e-6)) == (found[unsure]["path"], found[unsure]["score"])
+    assert [] == schema_errors("decisions", found[sure]) + schema_errors("decisions", found[unsure])
+
+
+def test_a_push_comes_into_force_and_a_rollback_takes_it_back():
+    """A process follows the topic, however the records are dealt out to it."""
+    in_force, state = InForce(SETTINGS), ControlState()
+    listening = control(in_force)
+    first, second = policy(tau=0.3), policy(tau=0.4)
+    shown = []
+    for turn in (lambda: state.push(first), lambda: state.push(second), state.rollback):
+        changes = turn()
+        for change in changes:
+            state.take(*change)
+            listening.take(records([change]))
+        shown.append(in_force.policy.name)
+    for change in state.rollback():
+        listening.take(records([change]))
+
+    assert [first.name, second.name, first.name] == shown
+    assert in_force.policy is SETTINGS
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        (b"tau", b"0.1"),
+        (b"in-force", json.dumps({"v": 1, "policy": "gone", "before": []}).encode()),
+    ],
+)
+def test_what_cannot_be_used_changes_nothing_and_is_counted(strange):
+    """A strange record, or a name without its policy, leaves what is in force."""
+    in_force, metrics, made = InForce(SETTINGS), Metrics(), policy(tau=0.3)
+    listening = control(in_force, metrics)
+    listening.take(records([*ControlState().push(made), strange]))
+
+    assert in_force.policy.name in {made.name, "settings"}
+    listening.take(records(ControlState().push(made)))
+    assert made.name == in_force.policy.name
+    assert {"policies_refused": 1} == metrics.snapshot()
+
+
+def test_a_policy_for_other_models_is_refused_and_the_old_one_stays():
+    """The stage goes on as before, and says that it refused."""
+    in_force, metrics = InForce(SETTINGS), Metrics()
+    good, bad = policy(tau=0.3), policy(tau=0.4)
+    listening, state = control(in_force, metrics, refuses={bad.name}), ControlState()
+    for made in (good, bad):
+        changes = state.push(made)
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+
+    assert good.name == in_force.policy.name
+    assert {"policies_refused": 1} == metrics.snapshot()
