@@ -248,6 +248,7 @@ def test_agreement_and_the_share_of_slow_calls_need_no_labels():
     """The others refuse rows without, and all refuse no rows."""
     rows = POPULATIONS["calibrated"].part(np.arange(300))
     bare = Outcomes(scores=rows.scores, agrees=rows.agrees)
+    none = bare.part(np.arange(0))
     for name in GOALS:
         goal = Goal(name=name, limit=LIMITS[name])
         assert goal.needs_labels == (name not in {"agreement", "slow-share"})
@@ -257,7 +258,9 @@ def test_agreement_and_the_share_of_slow_calls_need_no_labels():
         else:
             assert select(goal, [[0.99]], bare).rows == 300
         with pytest.raises(DataError, match="no rows"):
-            select(goal, [[0.5]], bare.part(np.arange(0)))
+            select(goal, [[0.5]], none)
+        with pytest.raises(DataError, match="no rows"):
+            candidates(goal, none, 10)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]
         fit: rows that have no part in the test.
         rows: how many will test.
 
-    Raises `DataError` without rows to fit by.
+    Raises `DataError` without rows, and without labels where the goal needs them.
     """
     if not len(fit.scores):
         raise DataError("There are no rows to find candidates for tau by.")
