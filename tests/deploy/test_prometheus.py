@@ -20,7 +20,7 @@ def rules():
 
 def test_promtool_accepts_the_configuration(promtool):
     """Prometheus would start with it, and read the rules that it names."""
-    assert "15 rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
+    assert "16 rules found" in promtool("check", "config", FOLDER / "prometheus.yml")
 
 
 def test_alerts_fire_and_are_silent_when_they_should(promtool):

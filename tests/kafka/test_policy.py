@@ -1,6 +1,7 @@
 """A policy that is pushed to running stages on a real Kafka: taken whole, named and obeyed."""
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -15,6 +16,15 @@ PARTITIONS = 4
 RATE = 2_000
 LONGEST_MS = 250
 """50 ms is the goal; the rest is for a machine that does other things, too."""
+
+
+@pytest.fixture(autouse=True)
+def loud_again():
+    """What a command silences in its process is heard again in that of the tests."""
+    library = logging.getLogger("aiokafka")
+    level = library.level
+    yield
+    library.setLevel(level)
 
 
 def taken(process, name):
