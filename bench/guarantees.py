@@ -100,7 +100,7 @@ def limited(goal: Goal, rows: Outcomes, taus: Floats) -> tuple[Floats, Floats, F
             values, limit = harms / len(order), goal.limit
         case _:
             values = harms / np.maximum(exits, 1)
-            limit = 1.0 - goal.limit if goal.name == "agreement" else goal.limit
+            limit = goal.harm_limit
     return values, np.full(len(taus), limit), rates
 
 

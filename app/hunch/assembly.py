@@ -126,16 +126,10 @@ def enforce_settings(settings: Settings, pair: Pair) -> ExitPolicy:
     if settings.policy_file is None:
         return exit_policy_of(settings)
     policy = read_policy(settings.policy_file)
-    enforced_policy = enforce(settings, pair, policy)
+    own = replace(enforce(settings, pair, policy), delta_ms=settings.delta_ms)
     if settings.tau == policy.tau:
-        return replace(enforced_policy, delta_ms=settings.delta_ms)
-    return replace(
-        enforced_policy,
-        name=policy.name + OVERRIDDEN,
-        tau=settings.tau,
-        taus={},
-        delta_ms=settings.delta_ms,
-    )
+        return own
+    return replace(own, name=policy.name + OVERRIDDEN, tau=settings.tau, taus={})
 
 
 def warn_of_a_short_delta(settings: Settings, policy: ExitPolicy) -> None:

@@ -51,11 +51,7 @@ def gaps(
 
     A process that joins hits the partitions that are taken over while it comes and goes.
     """
-    arrivals: dict[int, list[float]] = defaultdict(list)
-    for decision in seen:
-        arrivals[decision.partition].append(decision.arrived_ms / 1000)
-    for times in arrivals.values():
-        times.sort()
+    arrivals = _arrivals_s(seen)
     found: dict[str, Gaps] = defaultdict(Gaps)
     for deed in deeds:
         until_s = min(deed.ended_s + calm_s(deed.kind, session_s), ended_s)
@@ -84,11 +80,7 @@ def standstills(
     and as long afterwards as `calm_s` says; any other one for two seconds, in which others own more
     or less than before.
     """
-    arrivals: dict[int, list[float]] = defaultdict(list)
-    for decision in seen:
-        arrivals[decision.partition].append(decision.arrived_ms / 1000)
-    for times in arrivals.values():
-        times.sort()
+    arrivals = _arrivals_s(seen)
     found = []
     for deed in deeds:
         allowed_s = deed.ended_s - deed.began_s + calm_s(deed.kind, session_s) + GRACE_S
@@ -103,6 +95,16 @@ def standstills(
                     f"decisions-{number} stood still for {gap_s:.1f} s at {deed.kind} {deed.stage}"
                 )
     return found
+
+
+def _arrivals_s(seen: Sequence[Decision]) -> dict[int, list[float]]:
+    """When decisions arrived, in order, by partition."""
+    arrivals: dict[int, list[float]] = defaultdict(list)
+    for decision in seen:
+        arrivals[decision.partition].append(decision.arrived_ms / 1000)
+    for times in arrivals.values():
+        times.sort()
+    return arrivals
 
 
 def _moved(deed: Deed, until_s: float, takeovers: Sequence[Takeover]) -> set[int]:

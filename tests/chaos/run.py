@@ -29,8 +29,8 @@ from tests.chaos.markers import aborted
 from tests.chaos.oracle import TAU, Oracle
 from tests.chaos.schedule import Kind, Mix, faults, visit
 from tests.chaos.slow_worker import SlowWorker
-from tests.chaos.verdicts import Interval, Verdicts, judge, merged, restless_spans
-from tests.chaos.witness import Decision, Witness, read_again, read_truth
+from tests.chaos.verdicts import Interval, Verdicts, judge, lateness, merged, restless_spans
+from tests.chaos.witness import Witness, read_again, read_truth
 from tests.kafka.processes import HUNCH, hunch, surroundings
 
 PARTITIONS = 4
@@ -326,7 +326,7 @@ class Run:
                 "left_out": dict(self.havoc.left_out),
                 **account(self.crew),
                 **cost,
-                "fallback_ms": _lateness(seen, restless),
+                "fallback_ms": lateness(seen, restless),
             },
         )
 
@@ -385,25 +385,6 @@ def run(
     outcome = Run(plan, broker, folder, progress or Progress()).go()
     (folder / "outcome.json").write_text(json.dumps(outcome.as_json(), indent=1))
     return outcome
-
-
-def _lateness(seen: list[Decision], unrest: list[Interval]) -> dict[str, float] | None:
-    """|appended - deadline| of fallbacks in quiet times, in ms."""
-    found = sorted(
-        abs(one.appended_ms - one.deadline_ms)
-        for one in seen
-        if one.reason == "deadline"
-        and one.deadline_ms is not None
-        and not any(span.start_ms <= one.deadline_ms <= span.end_ms for span in unrest)
-    )
-    if not found:
-        return None
-    return {
-        "n": len(found),
-        "p50": found[len(found) // 2],
-        "p99": found[min(len(found) - 1, len(found) * 99 // 100)],
-        "max": found[-1],
-    }
 
 
 def _cpu_s() -> float:

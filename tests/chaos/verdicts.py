@@ -124,6 +124,25 @@ def merged(spans: Iterable[Interval]) -> list[Interval]:
     return found
 
 
+def lateness(seen: Sequence[Decision], unrest: Sequence[Interval]) -> dict[str, float] | None:
+    """|appended - deadline| of fallbacks in quiet times, in ms."""
+    found = sorted(
+        abs(one.appended_ms - one.deadline_ms)
+        for one in seen
+        if one.reason == "deadline"
+        and one.deadline_ms is not None
+        and not any(span.start_ms <= one.deadline_ms <= span.end_ms for span in unrest)
+    )
+    if not found:
+        return None
+    return {
+        "n": len(found),
+        "p50": found[len(found) // 2],
+        "p99": found[min(len(found) - 1, len(found) * 99 // 100)],
+        "max": found[-1],
+    }
+
+
 def _late(decision: Decision, unrest: Sequence[Interval]) -> str | None:
     if decision.reason != "deadline" or decision.deadline_ms is None:
         return None

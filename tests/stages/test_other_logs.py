@@ -34,14 +34,19 @@ def forget(memory, group):
     memory.log._groups[group].offsets.clear()
 
 
+async def decided_and_drained(memory, count=1):
+    """Has so many messages decided by a fast stage that ends in order; their origins."""
+    (running,) = await memory.start("fast")
+    origins = [memory.send(SURE) for _ in range(count)]
+    await memory.clock.advance(1_000)
+    await running.drain()
+    return origins
+
+
 async def test_messages_made_anew_stop_the_stage_with_a_sentence():
     """What was decided of the old topic is not taken for the new one, and does not flap."""
     async with exactly_once() as memory:
-        (running,) = await memory.start("fast")
-        for _ in range(3):
-            memory.send(SURE)
-        await memory.clock.advance(1_000)
-        await running.drain()
+        await decided_and_drained(memory, count=3)
         make_anew(memory, "messages")
         memory.send(SURE)
         (running,) = await memory.start("fast")
@@ -54,10 +59,7 @@ async def test_messages_made_anew_stop_the_stage_with_a_sentence():
 async def test_nothing_left_to_go_on_from_stops_the_stage_with_a_sentence():
     """Without an offset, and with outputs that retention has deleted, nobody can know."""
     async with exactly_once() as memory:
-        (running,) = await memory.start("fast")
-        memory.send(SURE)
-        await memory.clock.advance(1_000)
-        await running.drain()
+        await decided_and_drained(memory)
         forget(memory, "hunch-fast")
         decisions = TopicPartition("decisions", 0)
         memory.log.truncate(decisions, memory.log.partition(decisions).end)
@@ -71,10 +73,7 @@ async def test_nothing_left_to_go_on_from_stops_the_stage_with_a_sentence():
 async def test_outputs_that_end_below_the_log_start_go_on_at_the_start():
     """Offsets are gone and messages after the last decided one, too: those are counted as lost."""
     async with exactly_once() as memory:
-        (running,) = await memory.start("fast")
-        first = memory.send(SURE)
-        await memory.clock.advance(1_000)
-        await running.drain()
+        (first,) = await decided_and_drained(memory)
         forget(memory, "hunch-fast")
         rest = [memory.send(SURE) for _ in range(5)]
         memory.log.truncate(TopicPartition("messages", 0), 4)
@@ -142,10 +141,7 @@ async def test_an_answer_to_another_message_decides_nothing():
 async def test_a_decision_about_what_is_not_there_yet_is_not_believed():
     """A stranger's decision about a message to come does not keep that from being decided."""
     async with cascade() as memory:
-        (running,) = await memory.start("fast")
-        first = memory.send(SURE)
-        await memory.clock.advance(1_000)
-        await running.drain()
+        (first,) = await decided_and_drained(memory)
         memory.log.append("decisions", 0, None, b"{}", [("hunch-origin", b"messages-0-1")])
         await memory.start("fast")
         second = memory.send(SURE)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -61,6 +62,15 @@ def told_as_sentences(settings: Settings) -> Iterator[None]:
         ) from error
     except KafkaError as error:
         raise BrokerError(f"The broker at {settings.bootstrap} refused: {error!r}.") from error
+
+
+async def partitions_of(consumer: Any, topic: str, settings: Settings) -> list[int]:
+    """The partitions in order; raises `TopicMismatch` where the topic does not exist.
+
+    All topics are asked for: asking for one by name may create it.
+    """
+    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
+    return require_partitions(cluster.partitions_for_topic(topic), topic, settings)
 
 
 def require_partitions(found: set[int] | None, topic: str, settings: Settings) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hunch.assembly import find_pair, make_models
-from hunch.cli.connection import connected, require_partitions, told_as_sentences
+from hunch.cli.connection import connected, partitions_of, told_as_sentences
 from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.cli.output import show_json, show_table
 from hunch.cli.record_topic import TopicRows
@@ -139,9 +139,7 @@ async def _topic_rows(settings: Settings, limit: int | None) -> AsyncIterator[So
             consumer: Any = client.consumer("read_committed")
             await consumer.start()
             try:
-                # all topics are asked for: asking for one by name may create it
-                cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
-                found = require_partitions(cluster.partitions_for_topic(name), name, settings)
+                found = await partitions_of(consumer, name, settings)
                 yield TopicRows(consumer, name, found, limit)
             finally:
                 await consumer.stop()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from aiokafka.errors import OffsetOutOfRangeError
 
-from hunch.cli.connection import connected, require_partitions, told_as_sentences
+from hunch.cli.connection import connected, partitions_of, told_as_sentences
 from hunch.cli.lines import as_json, as_text
 from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.kafka.client import Record, TopicPartition
@@ -88,11 +88,7 @@ class Tailing:
                 consumer: Any = client.consumer("read_committed")
                 await consumer.start()
                 try:
-                    # all topics are asked for: asking for one by name may create it
-                    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001
-                    found = require_partitions(
-                        cluster.partitions_for_topic(name), name, self._settings
-                    )
+                    found = await partitions_of(consumer, name, self._settings)
                     await self._read(
                         consumer, [TopicPartition(name, p) for p in found], from_beginning
                     )

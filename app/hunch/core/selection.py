@@ -71,6 +71,11 @@ class Goal:
         """Whether it speaks of right and wrong."""
         return self.name not in {"agreement", "slow-share"}
 
+    @property
+    def harm_limit(self) -> float:
+        """The largest share of harms: of an agreement that is what is left of 1."""
+        return 1.0 - self.limit if self.name == "agreement" else self.limit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
@@ -192,7 +197,7 @@ def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]
     if not len(fit.scores):
         raise DataError("There are no rows to find candidates for tau by.")
     taus = _grid(fit.scores)
-    level, limit = 1.0 - goal.confidence, _risk_limit(goal)
+    level, limit = 1.0 - goal.confidence, goal.harm_limit
     harms = harms_of(goal.name, fit)
     if goal.name == "accuracy-within" and loss_p_value(0, 0, rows, limit, level) <= level:
         return [taus.tolist()]
@@ -247,7 +252,7 @@ def _by_tests(goal: Goal, sequences: Sequence[Sequence[float]], rows: _Sorted) -
 
 def _test(goal: Goal, tau: float, rows: _Sorted, level: float) -> Tested:
     exits, losses, gains = (int(count) for count in rows.counts(np.array(tau)))
-    limit = _risk_limit(goal)
+    limit = goal.harm_limit
     if goal.name == "accuracy-within":
         p_value = loss_p_value(losses, gains, rows.rows, limit, level)
         return Tested(tau, exits, (losses - gains) / rows.rows, p_value)
@@ -257,7 +262,7 @@ def _test(goal: Goal, tau: float, rows: _Sorted, level: float) -> Tested:
 
 def _rows_needed(goal: Goal, rows: _Sorted, level: float) -> int | None:
     taus = _grid(rows.scores)
-    limit = _risk_limit(goal)
+    limit = goal.harm_limit
     if goal.name == "accuracy-within":
         _, losses, gains = rows.counts(taus)
         return rows_for_loss(losses, gains, rows.rows, limit, level)
@@ -268,10 +273,6 @@ def _grid(scores: Floats) -> Floats:
     """Candidates from the largest score down to 0, where everything exits."""
     quantiles = np.quantile(scores, GRID, method="higher")
     return np.unique(np.append(quantiles, 0.0))[::-1]
-
-
-def _risk_limit(goal: Goal) -> float:
-    return 1.0 - goal.limit if goal.name == "agreement" else goal.limit
 
 
 def _by_average(goal: Goal, outcomes: Outcomes) -> Selection:

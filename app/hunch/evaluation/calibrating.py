@@ -148,7 +148,7 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
 
 def _least_rows(goal: Goal) -> int | None:
     """Rows that choose τ without which nothing can be promised, whatever they show."""
-    limit = 1.0 - goal.limit if goal.name == "agreement" else goal.limit
+    limit = goal.harm_limit
     if goal.name == "slow-share":
         return 1
     if limit == 0.0:

@@ -144,9 +144,9 @@ def _lowest(calibration: Calibration) -> str:
     curve, goal = calibration.curve, calibration.plan.goal
     match goal.name:
         case "selective-risk":
-            harm, limit, risks = "are wrong", goal.limit, curve["selective_risk"]
+            harm, risks = "are wrong", curve["selective_risk"]
         case "agreement":
-            harm, limit = "disagree", 1.0 - goal.limit
+            harm = "disagree"
             risks = [None if share is None else 1.0 - share for share in curve["agreement"]]
         case _:
             return ""
@@ -156,7 +156,9 @@ def _lowest(calibration: Calibration) -> str:
         if risk is not None and share is not None
         if share * calibration.judged.rows >= LEAST_EXITS or share == 1.0
     )
-    return f": whatever tau, {percent(least)} of the exits or more {harm}" if least > limit else ""
+    if least <= goal.harm_limit:
+        return ""
+    return f": whatever tau, {percent(least)} of the exits or more {harm}"
 
 
 def _all_rows(calibration: Calibration) -> int:

@@ -111,7 +111,7 @@ def check(goal: Goal, outcomes: Outcomes, tau: float) -> Check:
         case "selective-risk":
             return _of_counts(int(harms[exits].sum()), int(exits.sum()), goal.limit)
         case "agreement":
-            disagree = _of_counts(int(harms[exits].sum()), int(exits.sum()), 1.0 - goal.limit)
+            disagree = _of_counts(int(harms[exits].sum()), int(exits.sum()), goal.harm_limit)
             found = None if disagree.found is None else 1.0 - disagree.found
             return Check(found=found, is_kept=disagree.is_kept, chance=disagree.chance)
         case _:

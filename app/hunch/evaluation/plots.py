@@ -81,9 +81,8 @@ def _risk(calibration: Calibration) -> Figure:
     is_drawn = shares * judged.rows >= LEAST_ROWS
     axes.plot(shares[is_drawn], _column(risks)[is_drawn], color=BLUE)
     if goal.name in {"selective-risk", "agreement"}:
-        limit = goal.limit if goal.name == "selective-risk" else 1.0 - goal.limit
-        axes.axhline(limit, color=ORANGE, linewidth=1.0, linestyle=DASHES)
-        _name(axes, 0.0, limit, f"limit {percent(limit)}", ORANGE)
+        axes.axhline(goal.harm_limit, color=ORANGE, linewidth=1.0, linestyle=DASHES)
+        _name(axes, 0.0, goal.harm_limit, f"limit {percent(goal.harm_limit)}", ORANGE)
     _mark(axes, calibration, at_tau, word, beside=(0.55, 0.75))
     axes.set_ylabel(f"share of the exits that {'is wrong' if is_labelled else 'disagrees'}")
     axes.set_ylim(bottom=0.0)
