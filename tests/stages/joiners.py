@@ -48,7 +48,6 @@ class Pair:
         self.log, self.clock = self.memory.log, self.memory.clock
         self.is_exactly_once = is_exactly_once
         self.deferred: dict[int, str] = {}
-        self.terms = 0
 
     # -- what others write
 
@@ -99,7 +98,6 @@ class Pair:
 
     async def lane(self):
         """A lane that has not taken over yet, with a reader of its own."""
-        self.terms += 1
         reader = Reader(self.log.consumer("read_committed"), self.clock)
         await reader.start()
         member = Member(
@@ -110,7 +108,7 @@ class Pair:
             clock=self.clock,
             metrics=self.memory.metrics,
         )
-        member.terms, member.is_settled = {0: self.terms}, True
+        await member.on_partitions_assigned({DEFERRALS})
         member.attach(lambda: Plain(self.log))
         harbour = Harbour(
             client=self.log,
@@ -121,7 +119,7 @@ class Pair:
             reader=reader,
             policy=LanePolicy(is_exactly_once=self.is_exactly_once, transaction_timeout_ms=300),
         )
-        return JoinStage(names=self.memory.names, policy=POLICY).lane(harbour, 0, self.terms)
+        return JoinStage(names=self.memory.names, policy=POLICY).lane(harbour, 0, member.terms[0])
 
     async def read(self, lane, partition, count):
         """The lane's reader brings so many records, and tells how far it has come."""

@@ -71,3 +71,20 @@ async def test_a_fenced_lane_with_several_outputs_closes_like_any_other():
         assert not running.task.done()
         assert 2 == len(memory.decisions())
         assert 1 == len(memory.log.records("deferrals"))
+
+
+@pytest.mark.parametrize("stage", LANES)
+async def test_a_process_that_stood_still_does_not_fence_the_new_owner(stage):
+    """It opens no lane before its group has told it what it lost."""
+    async with transactional() as memory:
+        (old,) = await memory.start(stage)
+        await memory.start(stage)
+        await memory.clock.advance(100)
+        await memory.log.evict(old.seat)
+        await memory.clock.advance(100)
+        old.stage.member._beat_ms -= 10_000
+        await memory.clock.advance(1_000)
+        await memory.log.rejoin(old.seat)
+        await memory.clock.advance(5_000)
+
+        assert 2 == memory.metrics.snapshot()[f"takeovers{{stage={stage}}}"]

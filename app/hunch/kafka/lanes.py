@@ -1,8 +1,9 @@
 """All lanes of one stage in this process: opened and closed as the member says, each in a task.
 
 A lane that closed by an error is opened again two heartbeats later, if the partition is still owned
-and no rebalance is under way: by then the member knows whether it was lost. The wait does not grow:
-a broker that is back would find all lanes waiting.
+and no rebalance is under way: by then the member knows whether it was lost. Opened at once, it
+would fence whoever has the partition now. The wait does not grow: a broker that is back would find
+all lanes waiting.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ from hunch.kafka.lane import Harbour, Lane
 from hunch.telemetry import log_event
 
 LOOK_EVERY_MS = 100
-BEATS_TO_KNOW = 2.2
 STEADY_MS = 10_000
 MISSING_MS = 10_000
 
@@ -137,8 +137,7 @@ class Lanes:
         is_steady = bool(lane.seen) and now_ms - opened_ms > STEADY_MS
         if is_steady and failure.action is not Action.SHRINK:
             self._batch_records.pop(partition, None)
-        know_ms = BEATS_TO_KNOW * self._harbour.member.policy.heartbeat_interval_ms
-        self._not_before_ms[partition] = now_ms + know_ms
+        self._not_before_ms[partition] = now_ms + self._harbour.member.policy.know_ms
 
     def _open_missing(self) -> None:
         harbour = self._harbour

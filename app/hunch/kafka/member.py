@@ -8,6 +8,7 @@ uninterrupted ownership of a partition: what a lane of an older term wants to co
 import asyncio
 import contextlib
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from hunch.kafka.client import GroupConsumer, OffsetAndMetadata, TopicPartition
 from hunch.telemetry import Metrics, log_event
 
 COMMIT_TIMEOUT_MS = 5_000
+BEATS_TO_KNOW = 2.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,11 @@ class MemberPolicy:
     session_timeout_ms: float = 6_000
     heartbeat_interval_ms: float = 500
     commit_interval_ms: float = 100
+
+    @property
+    def know_ms(self) -> float:
+        """After so long without a rebalance, what the member owns is its own."""
+        return BEATS_TO_KNOW * self.heartbeat_interval_ms
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -54,8 +61,9 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self.topic = topic
         self.policy = policy
         self.terms: dict[int, int] = {}
-        self.is_settled = False
         self.changed = asyncio.Event()
+        self._is_rebalancing = True
+        self._doubtful_until_ms = -math.inf
         self._clock = clock
         self._metrics = metrics
         self._term_numbers = itertools.count(1)
@@ -82,7 +90,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """A rebalance begins; lanes go on until the outcome is known."""
         del revoked
-        self.is_settled = False
+        self._is_rebalancing = True
         self.changed.set()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
@@ -100,9 +108,14 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         owned = {partition.partition for partition in assigned}
         self.terms = {p: kept.get(p) or next(self._term_numbers) for p in sorted(owned)}
         self._noted = {p: offsets for p, offsets in self._noted.items() if p in kept and p in owned}
-        self.is_settled = True
+        self._is_rebalancing, self._doubtful_until_ms = False, -math.inf
         self.changed.set()
         log_event("assigned", group=self.group, partitions=sorted(owned))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what is owned: no rebalance is under way, or may be unheard of."""
+        return not self._is_rebalancing and self._clock.now_ms() >= self._doubtful_until_ms
 
     def is_frozen(self) -> bool:
         """Whether this process stood still for a session time-out: its seat is lost by now."""
@@ -128,6 +141,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
                 log_event("process_stood_still", group=self.group)
                 self.terms = {p: next(self._term_numbers) for p in self.terms}
                 self._noted.clear()
+                self._doubtful_until_ms = self._clock.now_ms() + self.policy.know_ms
                 self.changed.set()
             self._beat_ms = self._clock.now_ms()
 
