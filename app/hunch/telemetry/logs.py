@@ -63,7 +63,6 @@ _WARNINGS: frozenset[EventName] = frozenset(
         "read_failed",
         "slow_model_failed",
         "dead_letter",
-        "policy_in_force",
         "policy_refused",
         "export_failed",
         "process_stood_still",
