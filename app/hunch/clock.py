@@ -6,6 +6,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -22,6 +23,11 @@ class Clock(Protocol):
 
     async def wait_for(self, awaitable: Awaitable[T], timeout_ms: float) -> T:
         """Awaits with a limit; raises `TimeoutError` and cancels when `timeout_ms` have passed."""
+
+
+def utc(now_ms: float) -> str:
+    """A moment as ISO 8601 in UTC, to the second, as files say when they were made."""
+    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).isoformat(timespec="seconds")
 
 
 class SystemClock:

@@ -1,7 +1,6 @@
 """`hunch calibrate`: from recorded answers to a policy, and what it will do in plain words."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -9,7 +8,7 @@ import typer
 
 from hunch.cli.options import Json
 from hunch.cli.output import show_json, show_table
-from hunch.clock import SystemClock
+from hunch.clock import SystemClock, utc
 from hunch.errors import ConfigError, NotCertified
 from hunch.evaluation import require_extra
 
@@ -72,7 +71,9 @@ def calibrate(
     found = calibrate(whole, plan, None if judge is None else read(judge))
     policy = None
     if found.is_certified:
-        policy = policy_of(found, created=_now(), is_timeout_aware=timeout_aware)
+        policy = policy_of(
+            found, created=utc(SystemClock().now_ms()), is_timeout_aware=timeout_aware
+        )
     if plots is not None:
         _draw(found, plots)
     if policy is not None:
@@ -92,11 +93,6 @@ def _goal(text: str, confidence: float) -> "Goal":
             f"one of {', '.join(GOALS)} and a number from 0 to 1."
         ) from None
     return Goal(name=cast("GoalName", name.strip()), limit=limit, confidence=confidence)
-
-
-def _now() -> str:
-    moment = datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC)
-    return moment.isoformat(timespec="seconds")
 
 
 def _write(file: Path, text: str) -> None:

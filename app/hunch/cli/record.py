@@ -186,9 +186,9 @@ def _watching(as_json: bool) -> Iterator[OnProgress]:
 
 
 def _sum_up(folder: Path, *, as_json: bool) -> None:
-    from hunch.evaluation.records import read, service_times  # noqa: PLC0415  needs the extra
+    from hunch.evaluation.records import read  # noqa: PLC0415  needs the extra
 
-    record, times = read(folder), service_times(folder)
+    record = read(folder)
     labelled = record.is_labelled
     right = record.right[labelled]
     agreement = float((record.fast.best == record.slow.best).mean())
@@ -207,7 +207,7 @@ def _sum_up(folder: Path, *, as_json: bool) -> None:
                 "failed": record.failed,
                 "agreement": agreement,
                 "accuracy": accuracy,
-                "service_ms": times,
+                "service_ms": record.service_ms,
                 "sha256": record.sha256,
             }
         )
@@ -216,7 +216,7 @@ def _sum_up(folder: Path, *, as_json: bool) -> None:
         ("rows", f"{len(record):,}, {len(right):,} with a label"),
         *((f"{side} model right", f"{share:.2%}") for side, share in accuracy.items()),
         ("models agree", f"{agreement:.2%}"),
-        *((f"{side} service time", _in_words(sizes)) for side, sizes in times.items()),
+        *((f"{side} service time", _in_words(sizes)) for side, sizes in record.service_ms.items()),
     ]
     show_table(("recorded", str(folder)), rows)
     for sentence in record.left_out():

@@ -80,11 +80,6 @@ class Measure:
         ):
             raise ConfigError("The numbers of the measure mixture must be 0 or more, their sum 1.")
 
-    @property
-    def needs_energy(self) -> bool:
-        """Whether it can only be had of a model that puts out logits."""
-        return self.name == "energy"
-
     def scores(self, probabilities: NDArray[np.float32], energies: Floats | None = None) -> Floats:
         """The score of each row, in [0, 1].
 

@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hunch import __version__
-from hunch.clock import Clock
+from hunch.clock import Clock, utc
 from hunch.errors import DataError
 from hunch.evaluation.parts import Folder, Part
 from hunch.evaluation.rows import (
@@ -107,9 +106,8 @@ class Recorder:
             "source": await self._source.begin(None if earlier is None else earlier["source"]),
         }
         if earlier is None:
-            moment = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC)
             said = made | {
-                "created": moment.isoformat(timespec="seconds"),
+                "created": utc(self._clock.now_ms()),
                 "made_by": _made_by(self._sides),
                 "is_complete": False,
             }

@@ -77,7 +77,7 @@ class Record:
         sha256: of all that was recorded.
         repeats: rows left out because their input was there before.
         failed: side → rows left out because that model has no answer.
-        message_ms: side → the model's time for a message, in the batch size that suits it best.
+        service_ms: side → batch size → the median time of a batch.
     """
 
     folder: Path
@@ -89,7 +89,7 @@ class Record:
     sha256: str
     repeats: int
     failed: Mapping[str, int]
-    message_ms: Mapping[str, float]
+    service_ms: Mapping[str, Mapping[int, float]]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -99,6 +99,14 @@ class Record:
         """[n], whether there is a right label."""
         found: NDArray[np.bool_] = self.right != NO_LABEL
         return found
+
+    @property
+    def message_ms(self) -> Mapping[str, float]:
+        """Side → the model's time for a message, in the batch size that suits it best."""
+        return {
+            side: min(ms / size for size, ms in sizes.items())
+            for side, sizes in self.service_ms.items()
+        }
 
     def left_out(self) -> list[str]:
         """A sentence for each reason why rows are left out."""
@@ -160,10 +168,7 @@ def read(path: Path) -> Record:
         sha256=_checksum(models, inputs, right, scores),
         repeats=repeats,
         failed=failed,
-        message_ms={
-            side: min(ms / size for size, ms in sizes.items())
-            for side, sizes in service_times(path).items()
-        },
+        service_ms=service_times(path),
     )
     return whole.part(kept)
 
