@@ -44,9 +44,6 @@ def calibrate(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="A tau for each label with enough rows.")
     ] = False,
-    timeout_aware: Annotated[
-        bool, typer.Option("--timeout-aware", help="Let tau fall as the slow path congests.")
-    ] = False,
     judge: Annotated[
         Path | None,
         typer.Option(metavar="RECORD", help="Other rows that judge, not a part of the first."),
@@ -71,9 +68,7 @@ def calibrate(
     found = calibrate(whole, plan, None if judge is None else read(judge))
     policy = None
     if found.is_certified:
-        policy = policy_of(
-            found, created=utc(SystemClock().now_ms()), is_timeout_aware=timeout_aware
-        )
+        policy = policy_of(found, created=utc(SystemClock().now_ms()))
     if plots is not None:
         _draw(found, plots)
     if policy is not None:

@@ -1,4 +1,4 @@
-"""How likely a test would pass, and with how many rows it would: plans, of which none is a promise.
+"""How likely a test would pass, and with how many rows it would: no promise, but an outlook.
 
 What is worked out here may come from any rows but those that test: it says where a sequence of
 candidates begins. What it says of rows that would do is an estimate.
@@ -29,7 +29,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Outlook:
     """What is expected at m candidates for τ.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
         return high
 
 
-def plan_of(scores: Floats, harms: NDArray[np.bool_], taus: Floats) -> Plan:
+def outlook_of(scores: Floats, harms: NDArray[np.bool_], taus: Floats) -> Outlook:
     """What rows say of the risk at each τ.
 
     The mean over the exits of a logistic regression on the log odds of the score: few rows tell a
@@ -101,7 +101,7 @@ def plan_of(scores: Floats, harms: NDArray[np.bool_], taus: Floats) -> Plan:
     # Without a harm the rows say nothing of how the risk falls with the score.
     others = fitted.alternatives(columns, RIDGE, DRAWS) if harms.any() else [fitted]
     draws = np.array([risks_by(curve) for curve in others])
-    return Plan(exits / len(scores), risks_by(fitted), draws, len(scores))
+    return Outlook(exits / len(scores), risks_by(fitted), draws, len(scores))
 
 
 def rows_for_loss(

@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Temperatures:
+class FittedTemperatures:
     """What divides the logits of each model.
 
     Attributes:
@@ -76,14 +76,13 @@ class Calibration:
         only_label: that all labelled rows have, where it is one.
         gain: what the slow model has over the fast one, on all rows of the record; None without
             labels.
-        slow_accuracy: of the slow model on the choosing rows that are deferred.
         rows_needed: without τ, about how many rows in all would do; None where none would.
     """
 
     plan: Plan
     split: Split
     unlabelled: int
-    temperatures: Temperatures
+    temperatures: FittedTemperatures
     measure: Measure
     selection: Selection
     taus: Mapping[str, float]
@@ -92,7 +91,6 @@ class Calibration:
     check: Check | None
     only_label: str | None
     gain: Gain | None
-    slow_accuracy: float | None
     rows_needed: int | None
 
     @property
@@ -116,7 +114,12 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
     others = None if judge is None else _usable(judge, plan.goal)[0]
     parts = split(used, others, plan.seed)
     apart = judge is not None
-    if parts.is_too_small:
+    if parts.too_small() == ["judge"] and judge is not None:
+        raise NotCertified(
+            f"{len(parts.judge):,} rows in {judge.folder} are too few to judge tau: record at least "
+            f"{LEAST_ROWS}, or leave --judge out."
+        )
+    if parts.too_small():
         needed = _in_all(_least_rows(plan.goal), apart)
         more = "" if needed is None else f"; at least {needed:,} are needed"
         raise NotCertified(
@@ -138,10 +141,9 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
         taus={} if tau is None else scored.taus(tau, record.labels),
         curve=curve(rest),
         judged=judged(parts.judge, rest, tau, temperatures.fast),
-        check=None if tau is None else check(plan.goal, rest, tau),
+        check=None if tau is None else check(plan.goal, rest, tau, choose),
         only_label=_only_label(used),
         gain=_gain(used),
-        slow_accuracy=None if tau is None else _slow_accuracy(choose, tau),
         rows_needed=_in_all(selection.rows_needed, apart),
     )
 
@@ -172,17 +174,10 @@ def _gain(record: Record) -> Gain | None:
     return gain(whole.fast_right, whole.slow_right)
 
 
-def _slow_accuracy(choose: Outcomes, tau: float) -> float | None:
-    waits = choose.scores < tau
-    if choose.slow_right is None or not waits.any():
-        return None
-    return float(choose.slow_right[waits].mean())
-
-
 class _Scored:
     """From outputs to scores, in the way that the fit rows have taught."""
 
-    def __init__(self, plan: Plan, fit: Record, temperatures: Temperatures) -> None:
+    def __init__(self, plan: Plan, fit: Record, temperatures: FittedTemperatures) -> None:
         self._temperature = temperatures.fast
         probabilities, energies = fit.fast.probabilities(self._temperature)
         plain = _outcomes(np.zeros(len(fit)), fit)
@@ -246,7 +241,7 @@ def _only_label(record: Record) -> str | None:
     return record.labels[found[0]] if len(found) == 1 else None
 
 
-def _temperatures(fit: Record) -> Temperatures:
+def _temperatures(fit: Record) -> FittedTemperatures:
     """Fitted where the rows say anything about them, else the models' own."""
     found, kept = {}, {}
     labelled = fit.part(np.flatnonzero(fit.is_labelled))
@@ -262,7 +257,7 @@ def _temperatures(fit: Record) -> Temperatures:
             kept[side] = "how sure it is says nothing about whether it is right"
         else:
             found[side] = fitted
-    return Temperatures(fast=found["fast"], slow=found["slow"], kept=kept)
+    return FittedTemperatures(fast=found["fast"], slow=found["slow"], kept=kept)
 
 
 def _outcomes(scores: Floats, record: Record) -> Outcomes:

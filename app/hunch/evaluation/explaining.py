@@ -57,7 +57,11 @@ def conditions(calibration: Calibration) -> str:
     if goal.name in {"agreement", "slow-share"}:
         others.append("anything about right and wrong")
     held = f"{kept}, {late}" if late else kept
-    return f"Promised {held}. Not promised: {'; '.join(others)}."
+    once = "A promise is one of one calibration: of several seeds, measures or goals that are tried"
+    return (
+        f"Promised {held}. Not promised: {'; '.join(others)}. {once}, the one that passes has no "
+        "such confidence."
+    )
 
 
 def told(calibration: Calibration) -> list[str]:
@@ -131,7 +135,7 @@ def refusal(calibration: Calibration) -> str:
         return (
             f"{start} with this much data: {selection.rows:,} rows chose, of "
             f"{_all_rows(calibration):,} in all; about {calibration.rows_needed:,} would do. "
-            "Record more, or ask for less."
+            "Record more, once, or ask for less."
         )
     return (
         f"{start}, and more rows like these would not change that{_lowest(calibration)}. Ask for "
