@@ -116,8 +116,8 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
     apart = judge is not None
     if parts.too_small() == ["judge"] and judge is not None:
         raise NotCertified(
-            f"{len(parts.judge):,} rows in {judge.folder} are too few to judge tau: record at least "
-            f"{LEAST_ROWS}, or leave --judge out."
+            f"{len(parts.judge):,} rows in {judge.folder} are too few to judge tau: record at "
+            f"least {LEAST_ROWS}, or leave --judge out."
         )
     if parts.too_small():
         needed = _in_all(_least_rows(plan.goal), apart)
