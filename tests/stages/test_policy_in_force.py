@@ -33,7 +33,7 @@ def control(in_force, metrics=None, *, refuses=()):
     def enforce(made):
         if made.name in refuses:
             raise PolicyError("It was made for another model.")
-        return enforced(made, SETTINGS, ("a", "b"))
+        return enforced(made, SETTINGS, ("a", "b"), has_logits=True)
 
     return Control(in_force, enforce, metrics or Metrics())
 
