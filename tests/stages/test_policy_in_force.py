@@ -139,3 +139,89 @@ def test_a_policy_for_other_models_is_refused_and_the_old_one_stays():
 
     assert good.name == in_force.policy.name
     assert {"policies_refused": 1} == metrics.snapshot()
+
+
+def test_running_and_restarted_stages_decide_by_the_same_policy():
+    """After every push and rollback, refused or not, a process that starts now agrees."""
+    running, first, bad, worse = (
+        InForce(SETTINGS),
+        policy(tau=0.3),
+        policy(tau=0.4),
+        policy(tau=0.5),
+    )
+    refuses = {bad.name, worse.name}
+    listening, state, log = control(running, refuses=refuses), ControlState(), []
+    shown = []
+    for turn in (
+        lambda: state.push(first),
+        lambda: state.push(bad),
+        lambda: state.push(worse),
+        state.rollback,
+        state.rollback,
+        state.rollback,
+        lambda: state.push(bad),
+    ):
+        changes = turn()
+        log += changes
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+        restarted = InForce(SETTINGS)
+        control(restarted, refuses=refuses).take(records(dict(log).items()))
+        shown.append((running.policy.name, restarted.policy.name))
+
+    names = [*[first.name] * 5, "settings", "settings"]
+    assert list(zip(names, names, strict=True)) == shown
+
+
+def test_a_refused_policy_is_told_once_for_each_push():
+    """One that lies below a newer one that is refused too was told when it was pushed."""
+    metrics, bad, worse = Metrics(), policy(tau=0.4), policy(tau=0.5)
+    listening = control(InForce(SETTINGS), metrics, refuses={bad.name, worse.name})
+    state = ControlState()
+    for made in (bad, worse):
+        changes = state.push(made)
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+
+    assert {"policies_refused": 2} == metrics.snapshot()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"name": "of a newer Hunch"},
+        {"name": "mixture", "numbers": [1, 1, 1]},
+        {"name": "energy"},
+        {"name": "learned", "numbers": [0, 0, 0, 0, 0, 0]},
+    ],
+)
+def test_a_measure_that_cannot_be_taken_is_refused_and_stages_go_on(measure):
+    """It is counted, and what was in force stays."""
+    in_force, metrics, good = InForce(SETTINGS), Metrics(), policy(tau=0.3)
+    listening, state = control(in_force, metrics), ControlState()
+    for made in (good, policy(measure=measure)):
+        changes = state.push(made)
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+
+    assert good.name == in_force.policy.name
+    assert {"policies_refused": 1} == metrics.snapshot()
+
+
+def test_a_policy_that_is_mended_on_the_topic_comes_into_force():
+    """A record that was garbled and is written again counts in running stages, too."""
+    in_force, made = InForce(SETTINGS), policy(tau=0.3)
+    listening = control(in_force)
+    broken = [(b"policy/" + made.name.encode(), b"{"), *ControlState().push(made)[1:]]
+    state = ControlState()
+    for change in broken:
+        state.take(*change)
+    listening.take(records(broken))
+    before = in_force.policy.name
+    for change in state.push(made):
+        listening.take(records([change]))
+
+    assert ("settings", made.name) == (before, in_force.policy.name)

@@ -34,13 +34,18 @@ class InForce:
 
 
 class Control:
-    """What the control topic says, brought into force; what cannot be is refused and counted."""
+    """What the control topic says, brought into force; what cannot be is refused and counted.
+
+    Where the newest policy is refused, the newest that is not counts, as in a process that starts
+    now.
+    """
 
     def __init__(self, in_force: InForce, enforce: Enforce, metrics: Metrics) -> None:
         self._in_force = in_force
         self._enforce = enforce
         self._metrics = metrics
         self._state = ControlState()
+        self._told: set[str] = set()
 
     def take(self, records: list[Record]) -> None:
         """Takes records in their order; only what the last of them says comes into force."""
@@ -54,13 +59,13 @@ class Control:
             self._bring_into_force(records[-1].offset)
 
     def _bring_into_force(self, offset: int) -> None:
-        try:
-            pushed = self._state.in_force()
-            policy = None if pushed is None else self._enforce(pushed)
-        except PolicyError as error:
-            self._refuse(error, offset)
-            return
-        if self._in_force.replace(policy):
+        policy, refused = self._state.usable(self._enforce)
+        is_another = self._in_force.replace(policy)
+        for place, (name, error) in enumerate(refused):
+            if place == 0 or name not in self._told:  # those below were told when they were pushed
+                self._refuse(error, offset)
+        self._told = {name for name, _ in refused}
+        if is_another:
             now = self._in_force.policy
             log_event("policy_in_force", policy=now.name, tau=now.tau, delta_ms=now.delta_ms)
 
