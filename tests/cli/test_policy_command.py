@@ -118,3 +118,28 @@ def test_a_push_that_another_one_overtook_says_which_counts(as_json):
     """Who pushes at the same moment as somebody else learns it."""
     with pytest.raises(PolicyError, match=r"^c is in force: it was pushed at the same moment as b"):
         _tell(Turn("a", "b", "c", is_written=True), as_json=as_json)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (("config",), 0, "hunch: There is no policy file gone.json"),
+        (("topics", "plan", "--bootstrap", "embedded"), 0, "hunch: There is no policy file gone"),
+        (("policy", "show", "p.json"), 0, ""),
+        (("policy", "push", "p.json"), 3, "hunch: No Kafka broker answers at 127.0.0.1:1"),
+        (("policy", "rollback"), 3, "hunch: No Kafka broker answers at 127.0.0.1:1"),
+        (("record", "nowhere.jsonl", "--out", "r"), 2, "hunch: There is no file nowhere.jsonl"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_a_missing_policy_file_stops_no_command_that_does_not_need_it(
+    hunch, tmp_path, command, code, said
+):
+    """Recording and pushing are how one comes by it."""
+    (tmp_path / "hunch.toml").write_text('policy_file = "gone.json"\nbootstrap = "127.0.0.1:1"\n')
+    (tmp_path / "p.json").write_text(policy().text())
+    done = hunch(*command)
+
+    assert code == done.returncode
+    assert done.stderr.startswith(said)
+    assert bool(said) == done.stderr.count("\n")
