@@ -8,8 +8,9 @@ import pytest
 from tests.policies import policy
 from tests.stages.parties import by_origin, cascade, schema_errors
 
+from hunch.core.batching import BatchPolicy
 from hunch.core.confidence import Measure
-from hunch.core.control import ControlState
+from hunch.core.control import MAX_HISTORY, ControlState
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import enforced
 from hunch.errors import PolicyError
@@ -72,6 +73,41 @@ async def test_temperatures_of_a_policy_reach_both_models():
     root = 99**0.25
     assert pytest.approx(2 / 3, abs=1e-6) == decision["fast"]["confidence"]
     assert pytest.approx(root / (1 + root), abs=1e-6) == decision["slow"]["confidence"]
+
+
+async def test_what_is_deferred_keeps_the_temperature_of_its_policy():
+    """Two deferrals that share a batch, one from before a push and one from after it."""
+    warm = replace(SETTINGS, name="warm", slow_temperature=2.0)
+    hot = replace(SETTINGS, name="hot", slow_temperature=4.0)
+    in_force = InForce(warm)
+    async with cascade(
+        in_force=in_force, batch_policy=BatchPolicy(max_batch_size=8, max_queue_delay_ms=50)
+    ) as memory:
+        await memory.start()
+        before = memory.send({"c": 0.8})
+        await memory.clock.advance(10)
+        in_force.replace(hot)
+        after = memory.send({"c": 0.8})
+        await memory.clock.advance(200)
+        found = by_origin(memory)
+
+    roots = [99 ** (1 / 2), 99 ** (1 / 4)]
+    decisions = [found[before], found[after]]
+    assert ["warm", "hot"] == [decision["policy"] for decision in decisions]
+    assert [pytest.approx(root / (1 + root), abs=1e-6) for root in roots] == [
+        decision["slow"]["confidence"] for decision in decisions
+    ]
+
+
+def test_temperatures_of_long_ago_are_forgotten():
+    """What is remembered has a bound; for an unknown name the policy in force counts."""
+    in_force = InForce(SETTINGS)
+    for turn in range(MAX_HISTORY + 1):
+        in_force.replace(replace(SETTINGS, name=f"p{turn}", slow_temperature=1.0 + turn))
+
+    assert 2.0 == in_force.slow_temperature("p1")
+    assert 1.0 + MAX_HISTORY == in_force.slow_temperature("p0")
+    assert 1.0 + MAX_HISTORY == in_force.slow_temperature("of another process")
 
 
 async def test_another_measure_shows_its_score():

@@ -91,7 +91,7 @@ def read_policy(file: str) -> Policy:
     try:
         return parsed(Path(file).read_bytes(), file)
     except FileNotFoundError:
-        raise PolicyError(f"There is no policy file {file}: correct policy_file.") from None
+        raise PolicyError(f"There is no policy file {file}: correct the path.") from None
     except OSError as error:
         raise PolicyError(f"The policy file {file} cannot be read: {error}.") from error
 

@@ -1,8 +1,15 @@
-"""The policy in force in this process: what the settings say, until a pushed one replaces it."""
+"""The policy in force in this process: what the settings say, until a pushed one replaces it.
 
+A batch of the fast model is decided by one policy from end to end, and what it defers carries the
+name of that policy: the slow model answers it at the temperature of that one, also after a push.
+Where a process does not know the name, as it was started after the push or hears of it later than
+the fast stage, its own policy in force says the temperature.
+"""
+
+from collections import OrderedDict
 from collections.abc import Callable
 
-from hunch.core.control import ControlState
+from hunch.core.control import MAX_HISTORY, ControlState
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import Policy
 from hunch.errors import PolicyError, WireError
@@ -26,10 +33,27 @@ class InForce:
     def __init__(self, settings: ExitPolicy) -> None:
         self.policy = settings
         self._settings = settings
+        self._slow_temperatures: OrderedDict[str, float | None] = OrderedDict()
+        self._remember()
+
+    def slow_temperature(self, name: str) -> float | None:
+        """What divides the slow model's logits for what a policy of this name has deferred.
+
+        Of the last policies that were in force here; for others, of the one that is.
+        """
+        return self._slow_temperatures.get(name, self.policy.slow_temperature)
+
+    def _remember(self) -> None:
+        known, policy = self._slow_temperatures, self.policy
+        known[policy.name] = policy.slow_temperature
+        known.move_to_end(policy.name)
+        if len(known) > MAX_HISTORY:
+            known.popitem(last=False)
 
     def replace(self, pushed: ExitPolicy | None) -> bool:
         """Brings a policy into force, None the settings; whether it is another one than before."""
         before, self.policy = self.policy, pushed or self._settings
+        self._remember()
         return before != self.policy
 
 
