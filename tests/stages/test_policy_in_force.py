@@ -261,3 +261,23 @@ def test_a_policy_that_is_mended_on_the_topic_comes_into_force():
         listening.take(records([change]))
 
     assert ("settings", made.name) == (before, in_force.policy.name)
+
+
+@pytest.mark.parametrize("value", [None, b"{"])
+def test_a_policy_that_the_topic_loses_counts_no_more(value):
+    """Running stages do as those do that start afterwards: the newest that is whole counts."""
+    in_force, state, log = InForce(SETTINGS), ControlState(), []
+    first, second = policy(tau=0.3), policy(tau=0.4)
+    listening = control(in_force)
+    for made in (first, second):
+        changes = state.push(made)
+        log += changes
+        for change in changes:
+            state.take(*change)
+    log.append((b"policy/" + second.name.encode(), value))
+    for change in log:
+        listening.take(records([change]))
+    restarted = InForce(SETTINGS)
+    control(restarted).take(records(dict(log).items()))
+
+    assert (first.name, first.name) == (in_force.policy.name, restarted.policy.name)
