@@ -68,7 +68,7 @@ def test_a_stage_decides_as_the_calibration_says(whole, measure, per_class):
     policy = parsed(made_policy(found).text(), "a file")
 
     settings = ExitPolicy(name="settings", tau=0.5, delta_ms=100)
-    stage = enforced(policy, settings, whole.labels)
+    stage = enforced(policy, settings, whole.labels, has_logits=True)
     rows = found.split.judge
     verdicts = stage.judge(*rows.fast.probabilities(policy.temperatures.fast))
 

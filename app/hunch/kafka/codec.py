@@ -32,9 +32,10 @@ Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 
 
 class Read(NamedTuple):
-    """A deferral as it was read: its name and times, and its header still encoded."""
+    """A deferral as it was read: its name, policy and times, and its header still encoded."""
 
     origin: str
+    policy: str
     deadline_ms: int
     deferred_ms: float
     header: bytes
@@ -110,6 +111,7 @@ def read_deferral(headers: Sequence[Header]) -> Read:
     latest_ms = int(fields.deferred_ms + fields.delta_ms) + 1
     return Read(
         fields.origin,
+        fields.policy,
         min(deadline_ms, latest_ms),
         fields.deferred_ms,
         header,
