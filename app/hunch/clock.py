@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import math
+import threading
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -31,19 +33,24 @@ def utc(now_ms: float) -> str:
 
 
 class SystemClock:
-    """The machine's clock; a step back of the wall clock is not followed, time simply goes on."""
+    """The machine's clock; a step back of the wall clock is not followed, time simply goes on.
+
+    It is the monotonic clock, moved by the most that the wall clock was ever ahead of it. The wall
+    clock is read first: whatever comes between the two readings, a stopped process included, makes
+    that less, not more. Threads may read it too.
+    """
 
     def __init__(self) -> None:
-        self._latest_ms = 0.0
-        self._read_at_s = time.monotonic()
+        self._ahead_s = -math.inf
+        self._lock = threading.Lock()
 
     def now_ms(self) -> float:
-        """Milliseconds since the epoch; goes on at least as the monotonic clock does."""
-        read_at_s = time.monotonic()
-        elapsed_ms = (read_at_s - self._read_at_s) * 1000.0
-        self._read_at_s = read_at_s
-        self._latest_ms = max(self._latest_ms + elapsed_ms, time.time() * 1000.0)
-        return self._latest_ms
+        """Milliseconds since the epoch."""
+        with self._lock:
+            wall_s = time.time()
+            steady_s = time.monotonic()
+            self._ahead_s = max(self._ahead_s, wall_s - steady_s)
+            return (steady_s + self._ahead_s) * 1000.0
 
     async def sleep(self, ms: float) -> None:
         """Waits on the monotonic clock of the event loop."""
