@@ -267,10 +267,8 @@ def test_what_only_the_slow_model_fails_on_counts_as_any_other(read_of):
 
     assert not found.is_certified
     assert 2000 == sum(found.split.rows().values())
-    assert found.judged.slow_accuracy is not None
-    assert 0.7 < found.judged.slow_accuracy < 0.8
     assert found.gain is not None
-    assert found.gain.slow_accuracy < 0.76
+    assert found.gain.slow_accuracy <= 0.75
 
 
 def test_a_temperature_comes_of_the_rows_that_are_answered(read_of):

@@ -63,7 +63,11 @@ async def test_a_record_says_what_it_was_made_of(tmp_path):
 
     assert (("no", "yes"), ("yes", "no")) == (said.models.fast.labels, said.models.slow.labels)
     assert said.models.fast.sha256 == said.models.slow.sha256
-    assert ("listed", BATCH, "label") == (said.source.name, said.max_batch_size, said.label_field)
+    assert ("listed", BATCH, "label") == (
+        said.source.model_dump()["name"],
+        said.max_batch_size,
+        said.label_field,
+    )
     assert {"hunch", "onnxruntime", "machine", "cores"} <= set(said.made_by)
     assert (True, 3) == (said.is_complete, said.rows)
 

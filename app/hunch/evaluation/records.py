@@ -51,8 +51,7 @@ class Outputs:
     @property
     def answered(self) -> NDArray[np.bool_]:
         """[n], whether there is an answer."""
-        found: NDArray[np.bool_] = np.isfinite(self.scores).all(axis=1)
-        return found
+        return np.logical_not(np.isnan(self.scores).any(axis=1))
 
     def best(self, temperature: float) -> NDArray[np.intp]:
         """[n], the column of the label that a stage answers with, `NO_ANSWER` without an answer.
