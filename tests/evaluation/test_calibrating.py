@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.evaluation import made
 
+from hunch.core.calibration import fit_temperature
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import enforced, parsed
 from hunch.core.selection import Goal
@@ -73,7 +74,7 @@ def test_a_stage_decides_as_the_calibration_says(whole, measure, per_class):
     verdicts = stage.judge(*rows.fast.probabilities(policy.temperatures.fast))
 
     assert found.judged.accept_rate == np.mean(verdicts.exits)
-    assert rows.fast.best.tolist() == verdicts.best
+    assert rows.fast.best(policy.temperatures.fast).tolist() == verdicts.best
     assert per_class == bool(policy.taus)
 
 
@@ -229,18 +230,51 @@ def test_slow_hardly_better_than_fast(read_of):
 
 
 def test_nan_probabilities(read_of):
-    """Rows that a model answers with NaN are left out and counted; with none left it says so."""
+    """Rows that the fast model answers with NaN are left out; with none left it says so."""
     given = made.drawn(1000)
     fast, slow = given.fast.copy(), given.slow.copy()
     fast[:30], slow[20:60] = np.nan, np.nan
 
     record = read_of(given._replace(fast=fast, slow=slow))
 
-    assert 940 == len(record)
+    assert 970 == len(record)
     assert {"fast": 30, "slow": 40} == dict(record.failed)
     assert calibrate(record, plan()).selection.is_certified
-    with pytest.raises(DataError, match="has an answer of both models"):
-        read_of(given._replace(fast=np.full_like(fast, np.nan)))
+    for side in ("fast", "slow"):
+        with pytest.raises(DataError, match=f"has an answer of the {side} model"):
+            read_of(given._replace(**{side: np.full_like(fast, np.nan)}))
+
+
+def test_what_only_the_slow_model_fails_on_counts_as_any_other(read_of):
+    """A fast model that is sure and wrong where the slow one is silent gets no small risk."""
+    given = made.drawn(2000, fast=30.0)
+    silent = np.arange(2000) % 4 == 0
+    fast, slow = given.fast.copy(), given.slow.copy()
+    fast[silent] = 30.0 * np.eye(4, dtype=np.float32)[(given.right[silent] + 1) % 4]
+    slow[silent] = np.nan
+
+    found = calibrate(read_of(given._replace(fast=fast, slow=slow)), plan(limit=0.02))
+
+    assert not found.is_certified
+    assert 2000 == sum(found.split.rows().values())
+    assert found.gain is not None
+    assert found.gain.slow_accuracy <= 0.75
+
+
+def test_a_temperature_comes_of_the_rows_that_are_answered(read_of):
+    """Rows on which the slow model is silent change nothing about how sure it may be."""
+    given = made.drawn(2000)
+    slow = given.slow.copy()
+    slow[::3] = np.nan
+
+    found = calibrate(read_of(given._replace(slow=slow)), plan("slow-share"))
+
+    fit = found.split.fit
+    answered = fit.slow.answered
+    assert {} == found.temperatures.kept
+    assert found.temperatures.slow == fit_temperature(
+        fit.slow.scores[answered], fit.right[answered]
+    )
 
 
 def test_labels_unknown_to_the_models(read_of):

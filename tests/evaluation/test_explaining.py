@@ -143,6 +143,7 @@ def test_a_limit_on_average_is_not_contradicted_by_chance_alone():
     for _ in range(100):
         chose = drawn(400)
         tau = select(goal, [], chose).tau
+        assert tau is not None
         strange += check(goal, drawn(20_000), tau, chose).contradicts
 
     assert strange <= 5

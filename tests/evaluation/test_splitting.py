@@ -41,6 +41,8 @@ def test_rows_of_a_part_keep_what_belongs_to_them(whole):
 
     places = [whole.inputs.index(it) for it in part.inputs]
     assert np.array_equal(whole.right[places], part.right)
+    assert np.array_equal(whole.counts[places], part.counts)
+    assert {1, 2} == set(part.counts.tolist())
     assert np.array_equal(whole.fast.scores[places], part.fast.scores)
     assert np.array_equal(whole.slow.scores[places], part.slow.scores)
 

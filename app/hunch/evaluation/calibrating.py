@@ -143,7 +143,7 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
         judged=judged(parts.judge, rest, tau, temperatures.fast),
         check=None if tau is None else check(plan.goal, rest, tau, choose),
         only_label=_only_label(used),
-        gain=_gain(used),
+        gain=_gain(used, temperatures),
         rows_needed=_in_all(selection.rows_needed, apart),
     )
 
@@ -167,8 +167,8 @@ def _in_all(rows: int | None, apart: bool) -> int | None:
     return max(math.ceil(rows / share_that_chooses(apart)), math.ceil(LEAST_ROWS / FIT))
 
 
-def _gain(record: Record) -> Gain | None:
-    whole = _outcomes(np.zeros(len(record)), record)
+def _gain(record: Record, temperatures: FittedTemperatures) -> Gain | None:
+    whole = _outcomes(np.zeros(len(record)), record, temperatures)
     if whole.fast_right is None or whole.slow_right is None:
         return None
     return gain(whole.fast_right, whole.slow_right)
@@ -178,9 +178,9 @@ class _Scored:
     """From outputs to scores, in the way that the fit rows have taught."""
 
     def __init__(self, plan: Plan, fit: Record, temperatures: FittedTemperatures) -> None:
-        self._temperature = temperatures.fast
-        probabilities, energies = fit.fast.probabilities(self._temperature)
-        plain = _outcomes(np.zeros(len(fit)), fit)
+        self._temperatures = temperatures
+        probabilities, energies = fit.fast.probabilities(temperatures.fast)
+        plain = _outcomes(np.zeros(len(fit)), fit, temperatures)
         self.measure = fit_measure(
             plan.measure,
             probabilities,
@@ -193,17 +193,18 @@ class _Scored:
         if plan.is_per_class:
             self._shift = fit_class_shift(
                 self.measure.scores(probabilities, energies),
-                fit.fast.best,
+                fit.fast.best(temperatures.fast),
                 harms_of(plan.goal.name, plain) > 0,
                 len(fit.labels),
             )
 
     def outcomes(self, record: Record) -> Outcomes:
         """With scores that one τ is held against, whatever the label."""
-        scores = self.measure.scores(*record.fast.probabilities(self._temperature))
+        temperature = self._temperatures.fast
+        scores = self.measure.scores(*record.fast.probabilities(temperature))
         if self._shift is not None:
-            scores = self._shift.scores(scores, record.fast.best)
-        return _outcomes(scores, record)
+            scores = self._shift.scores(scores, record.fast.best(temperature))
+        return _outcomes(scores, record, self._temperatures)
 
     def taus(self, tau: float, labels: tuple[str, ...]) -> dict[str, float]:
         """Fast label → its own τ, where it is not the common one."""
@@ -247,10 +248,11 @@ def _temperatures(fit: Record) -> FittedTemperatures:
     labelled = fit.part(np.flatnonzero(fit.is_labelled))
     for side, outputs in (("fast", labelled.fast), ("slow", labelled.slow)):
         found[side] = outputs.temperature
-        if len(labelled) < LEAST_ROWS or _only_label(labelled) is not None:
+        answered = outputs.answered
+        if answered.sum() < LEAST_ROWS or len(np.unique(labelled.right[answered])) == 1:
             kept[side] = "fitting one needs labels of several classes"
             continue
-        fitted = fit_temperature(outputs.log_scores, labelled.right)
+        fitted = fit_temperature(outputs.part(answered).log_scores, labelled.right[answered])
         if fitted < NEAR * COLDEST:
             kept[side] = "it is right on all rows that fit, and nothing limits how sure it may be"
         elif fitted > HOTTEST / NEAR:
@@ -260,8 +262,8 @@ def _temperatures(fit: Record) -> FittedTemperatures:
     return FittedTemperatures(fast=found["fast"], slow=found["slow"], kept=kept)
 
 
-def _outcomes(scores: Floats, record: Record) -> Outcomes:
-    fast, slow = record.fast.best, record.slow.best
+def _outcomes(scores: Floats, record: Record, temperatures: FittedTemperatures) -> Outcomes:
+    fast, slow = record.fast.best(temperatures.fast), record.slow.best(temperatures.slow)
     is_labelled = bool(record.is_labelled.all())
     return Outcomes(
         scores=scores,

@@ -25,6 +25,7 @@ from hunch.core.progress import Look
 from hunch.errors import LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
+from hunch.kafka.commits import committed_offsets
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
 from hunch.kafka.log_checks import LogChecks
 from hunch.kafka.member import Member
@@ -32,8 +33,6 @@ from hunch.kafka.reader import Reader
 from hunch.telemetry import Metrics, Told, Tracer, log_event
 from hunch.telemetry.names import GaugeName
 
-KNOWN_TIMEOUT_MS = 20_000
-KNOWN_PAUSE_MS = 200
 MOST_BATCHES = 50
 """Of one delivery to one partition: where they must be small, it has fewer records."""
 T = TypeVar("T")
@@ -123,8 +122,8 @@ class Lane(ABC):
         self.inbox: dict[TopicPartition, deque[Any]] = {}
         self.seen: dict[TopicPartition, int] = {}
         self.delivered = 0
-        self.committed: dict[TopicPartition, int] = {}
-        """What this process knows to be committed, by this lane or the one before it."""
+        self.known: dict[TopicPartition, int] = {}
+        """Offsets that this process has committed, by this lane or the ones before it."""
         self.wake = asyncio.Event()
         self._outbox: Chunk | None = None
         self._outbox_changed = asyncio.Event()
@@ -328,7 +327,9 @@ class Lane(ABC):
         inputs = self.inputs()
         self.inbox = {tp: deque() for tp in inputs}
         await self._delivery.open()
-        committed = await self._committed(inputs)
+        group = harbour.member.group
+        asking = committed_offsets(harbour.client, harbour.clock, group, inputs, self.known)
+        committed = await self.in_time(asking)
         first, ends = await self.in_time(harbour.reader.log_ends(inputs))
         checked = self._log_checks.committed(committed, first, ends)
         start = await self.rebuild(checked, first, ends)
@@ -346,23 +347,6 @@ class Lane(ABC):
             start={tp.topic: at for tp, at in start.items()},
             took_ms=round(harbour.clock.now_ms() - began_ms, 1),
         )
-
-    async def _committed(
-        self, inputs: list[TopicPartition]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        """The committed offsets; asked for again while they are behind what is known.
-
-        A broker that has started again answers with what it has loaded by then, or with nothing:
-        to start from there is right, but may take minutes.
-        """
-        client, clock, group = self.harbour.client, self.harbour.clock, self.harbour.member.group
-        until_ms = clock.now_ms() + KNOWN_TIMEOUT_MS
-        while True:
-            found = await self.in_time(client.committed(group, inputs))
-            is_behind = any(found[tp].offset < at for tp, at in self.committed.items())
-            if not is_behind or clock.now_ms() >= until_ms:
-                return found
-            await clock.sleep(KNOWN_PAUSE_MS)
 
     async def _deliver_all(self) -> None:
         while True:
@@ -397,7 +381,7 @@ class Lane(ABC):
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
         self.is_in_transaction = False
         if self.harbour.policy.is_exactly_once:
-            self.committed.update({tp: at.offset for tp, at in chunk.offsets.items()})
+            self.known.update({tp: at.offset for tp, at in chunk.offsets.items()})
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)
