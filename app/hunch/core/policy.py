@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hunch.core.confidence import Measure
+from hunch.core.envelope import LONGEST_MS
 from hunch.core.exiting import ExitPolicy
 from hunch.errors import ConfigError, PolicyError
 
@@ -23,8 +24,6 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 1000.0
 """Far beyond what is ever fitted; logits that are divided by less leave the range of float32."""
 Temperature = Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST_TEMPERATURE)]
-LONGEST_MS = 1_000_000_000_000
-"""About 30 years: a deadline must stay a number that fits its header."""
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
+from hunch.core.envelope import NUMBERS_END, Answer, Deferral, Path, Reason, SlowResult
 from hunch.core.joining import Verdict
 from hunch.errors import WireError
 from hunch.kafka.client import Header
@@ -327,8 +327,10 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise ValueError(f"a {type(value).__name__} that is no number from 0 on")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a {type(value).__name__} that is no number")
+    if not 0 <= value < NUMBERS_END:
+        raise ValueError(f"{value}, which is no number from 0 on")
     return value
 
 
