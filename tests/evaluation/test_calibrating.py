@@ -329,3 +329,24 @@ def test_too_much_asked_of_too_few(read_of):
     assert f"of 200 in all; about {found.rows_needed:,} would do" in refusal(found)
     enough = made.drawn(2 * found.rows_needed, fast=6.0, slow=9.0)
     assert calibrate(read_of(enough), asked).is_certified
+
+
+def test_an_input_that_comes_often_and_is_wrong_keeps_a_policy_back(read_of):
+    """Each input counts once in the promise; what messages would get is told, or refuses it."""
+    given = made.drawn(2000, fast=30.0)
+    inputs = list(range(1800)) + [0] * 200
+    fast = given.fast.copy()
+    often = np.array(inputs) == 0
+    right = given.right.copy()
+    right[often] = 0
+    fast[often] = 30.0 * np.eye(4, dtype=np.float32)[1]
+    record = read_of(given._replace(fast=fast, right=right), inputs=inputs)
+
+    found = calibrate(record, plan(limit=0.02))
+
+    assert found.selection.is_certified
+    assert not found.is_certified
+    assert found.by_messages is not None
+    assert found.by_messages.found > 0.09
+    assert "Counted as often as each input came" in refusal(found)
+    assert calibrate(record, plan(limit=0.3)).is_certified

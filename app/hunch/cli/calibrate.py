@@ -64,8 +64,9 @@ def calibrate(
     from hunch.evaluation.records import read  # noqa: PLC0415
 
     plan = Plan(goal=_goal(goal, confidence), measure=measure, is_per_class=per_class, seed=seed)
-    whole = read(record)
-    found = calibrate(whole, plan, None if judge is None else read(judge))
+    records = [read(folder) for folder in (record, judge) if folder is not None]
+    found = calibrate(records[0], plan, None if judge is None else records[1])
+    left_out = [f"{it.folder}: {told}" for it in records for told in it.left_out()]
     policy = None
     if found.is_certified:
         policy = policy_of(found, created=utc(SystemClock().now_ms()))
@@ -73,7 +74,7 @@ def calibrate(
         _draw(found, plots)
     if policy is not None:
         _write(out, policy.text())
-    _show(found, policy, whole.left_out(), out, as_json=as_json)
+    _show(found, policy, left_out, out, as_json=as_json)
 
 
 def _goal(text: str, confidence: float) -> "Goal":
@@ -91,8 +92,10 @@ def _goal(text: str, confidence: float) -> "Goal":
 
 
 def _write(file: Path, text: str) -> None:
+    from hunch.evaluation.files import write_whole  # noqa: PLC0415  needs the extra
+
     try:
-        file.write_text(text, encoding="utf-8")
+        write_whole(file, text.encode())
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
 

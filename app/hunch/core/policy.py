@@ -94,8 +94,6 @@ class Contents(_Part):
         measure: from the fast model's probabilities to the score.
         tau: exit iff score ≥ τ.
         taus: fast label → its own τ; all other labels have the common one.
-        slow_accuracy: what `hunch.core.timeouts` needs to let τ fall as the slow path congests;
-            stages do not measure that yet, and leave τ as it is.
         temperatures: of both models.
         delta_ms: the time the slow model gets, where the policy says so.
         models: which it was made for.
@@ -112,7 +110,6 @@ class Contents(_Part):
     measure: MeasureEntry = MeasureEntry()
     tau: Share
     taus: dict[str, Share] = Field(default_factory=dict)
-    slow_accuracy: Share | None = None
     temperatures: Temperatures
     delta_ms: Annotated[int, Field(ge=0, le=LONGEST_MS)] | None = None
     models: Models
@@ -203,6 +200,5 @@ def enforced(
         measure=measure,
         temperature=policy.temperatures.fast,
         slow_temperature=policy.temperatures.slow,
-        slow_accuracy=policy.slow_accuracy,
         delta_ms=settings.delta_ms if policy.delta_ms is None else policy.delta_ms,
     )

@@ -17,7 +17,16 @@ from hunch.core.confidence import Measure
 from hunch.core.fitting import ClassShift, fit_class_shift, fit_measure
 from hunch.core.selection import Goal, Outcomes, Selection, candidates, curve, harms_of, select
 from hunch.errors import DataError, NotCertified
-from hunch.evaluation.judging import Check, Gain, Judged, check, gain, judged
+from hunch.evaluation.judging import (
+    ByMessages,
+    Check,
+    Gain,
+    Judged,
+    by_messages,
+    check,
+    gain,
+    judged,
+)
 from hunch.evaluation.records import Record
 from hunch.evaluation.splitting import FIT, LEAST_ROWS, Split, share_that_chooses, split
 
@@ -73,6 +82,8 @@ class Calibration:
         curve: what would come of other τ, on the judging rows.
         judged: what was found on them; at this τ, where there is one.
         check: of the goal on them; None without τ.
+        by_messages: the same number where each input counts as often as it came; None without τ, or
+            where none came twice.
         only_label: that all labelled rows have, where it is one.
         gain: what the slow model has over the fast one, on all rows of the record; None without
             labels.
@@ -89,14 +100,17 @@ class Calibration:
     curve: Mapping[str, list[float | None]]
     judged: Judged
     check: Check | None
+    by_messages: ByMessages | None
     only_label: str | None
     gain: Gain | None
     rows_needed: int | None
 
     @property
     def is_certified(self) -> bool:
-        """Whether there is a τ that the judging rows do not contradict."""
-        return self.check is not None and not self.check.contradicts
+        """Whether there is a τ, and neither judging rows nor repeats contradict it."""
+        if self.check is None or self.check.contradicts:
+            return False
+        return self.by_messages is None or self.by_messages.is_kept
 
 
 def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibration:
@@ -142,10 +156,17 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
         curve=curve(rest),
         judged=judged(parts.judge, rest, tau, temperatures.fast),
         check=None if tau is None else check(plan.goal, rest, tau, choose),
+        by_messages=None if tau is None else _by_messages(plan.goal, scored, used, tau),
         only_label=_only_label(used),
         gain=_gain(used, temperatures),
         rows_needed=_in_all(selection.rows_needed, apart),
     )
+
+
+def _by_messages(goal: Goal, scored: "_Scored", record: Record, tau: float) -> ByMessages | None:
+    if (record.counts == 1).all():
+        return None
+    return by_messages(goal, scored.outcomes(record), tau, record.counts)
 
 
 def _least_rows(goal: Goal) -> int | None:

@@ -47,7 +47,7 @@ def conditions(calibration: Calibration) -> str:
         "selective-risk": "whatever becomes of the messages that wait",
         "agreement": "whatever becomes of the messages that wait",
     }.get(goal.name)
-    kept = "for messages that come from where the recorded ones came from"
+    kept = "for messages like the recorded ones, each different input counted once"
     others = [
         "that it stays so when the messages change",
         "that it holds in every class by itself",
@@ -104,10 +104,13 @@ def _checked(calibration: Calibration) -> str:
 
 def _on_judging_rows(goal: Goal, found: Check) -> str:
     sides = ("at least", "below") if goal.name == "agreement" else ("at most", "above")
-    in_unit = points if goal.name == "accuracy-within" else percent
     side = sides[0] if found.is_kept else sides[1]
-    value, limit = in_unit(found.found), in_unit(goal.limit)
+    value, limit = _in_unit(goal, found.found), _in_unit(goal, goal.limit)
     return f"On the judging rows {_what(goal)} is {value}, {side} {limit}"
+
+
+def _in_unit(goal: Goal, number: float | None) -> str:
+    return points(number) if goal.name == "accuracy-within" else percent(number)
 
 
 def _what(goal: Goal) -> str:
@@ -123,6 +126,14 @@ def _what(goal: Goal) -> str:
 def refusal(calibration: Calibration) -> str:
     """Why there is no policy, and what would help."""
     goal, selection = calibration.plan.goal, calibration.selection
+    repeated = calibration.by_messages
+    if repeated is not None and not repeated.is_kept:
+        found = _in_unit(goal, repeated.found)
+        return (
+            f"Counted as often as each input came, {_what(goal)} is {found}, against the limit of "
+            f"{_in_unit(goal, goal.limit)}: some inputs that come often do worse than the others. "
+            "Ask for a stricter limit, or answer such inputs by a rule of their own."
+        )
     if calibration.check is not None:
         return (
             f"{_on_judging_rows(goal, calibration.check)}, against what the rows that chose tau "
@@ -173,6 +184,10 @@ def _all_rows(calibration: Calibration) -> int:
 def notes(calibration: Calibration) -> list[str]:
     """What the person should know besides, a sentence each."""
     said = []
+    if (repeated := calibration.by_messages) is not None and repeated.is_kept:
+        goal = calibration.plan.goal
+        found = _in_unit(goal, repeated.found)
+        said.append(f"Counted as often as each input came, {_what(goal)} is {found}.")
     if calibration.unlabelled:
         said.append(f"Left out because they have no label: {calibration.unlabelled:,} of the rows.")
     if calibration.gain is not None:

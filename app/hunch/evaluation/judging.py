@@ -130,6 +130,42 @@ def check(goal: Goal, outcomes: Outcomes, tau: float, chose: Outcomes) -> Check:
             return Check(found=gap, is_kept=gap <= goal.limit, chance=chance)
 
 
+class ByMessages(NamedTuple):
+    """The number that the goal limits, where each input counts as often as it came.
+
+    Attributes:
+        found: on all rows, those that chose τ included.
+        is_kept: whether it is on the right side of the limit.
+    """
+
+    found: float
+    is_kept: bool
+
+
+def by_messages(
+    goal: Goal, outcomes: Outcomes, tau: float, counts: NDArray[np.int64]
+) -> ByMessages:
+    """What a promise about inputs means for messages, some of which come again and again.
+
+    Args:
+        goal: that τ was chosen for.
+        outcomes: of all rows.
+        tau: what was chosen.
+        counts: [n], how often each input came.
+    """
+    exits = outcomes.scores >= tau
+    harmed = int((harms_of(goal.name, outcomes).astype(np.int64) * counts)[exits].sum())
+    match goal.name:
+        case "slow-share":
+            found = float(counts[~exits].sum() / counts.sum())
+        case "joint-risk" | "accuracy-within":
+            found = harmed / int(counts.sum())
+        case _:
+            found = harmed / max(int(counts[exits].sum()), 1)
+    is_kept = found <= goal.harm_limit
+    return ByMessages(1.0 - found if goal.name == "agreement" else found, is_kept)
+
+
 class Gain(NamedTuple):
     """What the slow model has over the fast one.
 

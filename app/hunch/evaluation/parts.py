@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hunch.errors import DataError
+from hunch.evaluation.files import write_whole
 from hunch.evaluation.record_file import RecordFile, checked
 
 DESCRIPTION, SERVICE = "record.json", "service.parquet"
@@ -202,16 +203,10 @@ class Folder:
         self._write(name, sink.getvalue().to_pybytes())
 
     def _write(self, name: str, content: bytes) -> None:
-        """Under another name first: a file of this name is whole, whenever the process ends."""
-        half = self.path / f"{name}.tmp"
         try:
-            with half.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(half, self.path / name)  # noqa: PTH105  pathlib's does the same
+            write_whole(self.path / name, content)
         except OSError as error:
-            raise DataError(f"{half} cannot be written: {error.strerror}.") from error
+            raise DataError(f"{self.path / name} cannot be written: {error.strerror}.") from error
 
 
 def _name(number: int) -> str:
