@@ -89,6 +89,7 @@ def draws(goal, whole, rows, count=DRAWS):
         yield select(goal, candidates(goal, fit, rows), choose)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", POPULATIONS)
 @pytest.mark.parametrize(
     ("name", "rows"),
@@ -119,6 +120,7 @@ def test_accuracy_is_lost_with_at_most_delta(kind):
     assert np.mean(broken) <= DELTA + 3 * np.sqrt(DELTA * (1 - DELTA) / 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", POPULATIONS)
 def test_the_joint_risk_holds_on_average(kind):
     """Over draws the mean of the population's risk at the τ that was chosen."""
@@ -193,6 +195,7 @@ def test_tests_stop_at_the_first_that_fails(name):
         assert (chosen.rows_needed is None) or not taus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "limit"), [("selective-risk", 0.1), ("agreement", 0.8)])
 def test_the_rows_that_are_said_to_do_would_do(name, limit):
     """In 7 of 10 draws or more of so many rows there is a τ."""
