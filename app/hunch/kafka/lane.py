@@ -25,7 +25,6 @@ from hunch.core.progress import Look
 from hunch.errors import LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
-from hunch.kafka.commits import committed_offsets
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
 from hunch.kafka.log_checks import LogChecks
 from hunch.kafka.member import Member
@@ -122,8 +121,6 @@ class Lane(ABC):
         self.inbox: dict[TopicPartition, deque[Any]] = {}
         self.seen: dict[TopicPartition, int] = {}
         self.delivered = 0
-        self.known: dict[TopicPartition, int] = {}
-        """Offsets that this process has committed, by this lane or the ones before it."""
         self.wake = asyncio.Event()
         self._outbox: Chunk | None = None
         self._outbox_changed = asyncio.Event()
@@ -327,16 +324,7 @@ class Lane(ABC):
         inputs = self.inputs()
         self.inbox = {tp: deque() for tp in inputs}
         await self._delivery.open()
-        group = harbour.member.group
-        asking = committed_offsets(harbour.client, harbour.clock, group, inputs, self.known)
-        committed = await self.in_time(asking)
-        first, ends = await self.in_time(harbour.reader.log_ends(inputs))
-        checked = self._log_checks.committed(committed, first, ends)
-        start = await self.rebuild(checked, first, ends)
-        start = {
-            tp: first[tp] if at < 0 else self._log_checks.from_the_start(tp, at, first[tp])
-            for tp, at in start.items()
-        }
+        start = await self._rebuilt(inputs)
         self.seen = dict(start)
         harbour.reader.open(self, start)
         harbour.metrics.count("takeovers", stage=self.stage)
@@ -347,6 +335,30 @@ class Lane(ABC):
             start={tp.topic: at for tp, at in start.items()},
             took_ms=round(harbour.clock.now_ms() - began_ms, 1),
         )
+
+    async def _rebuilt(self, inputs: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where to read on, with the state that belongs there.
+
+        A broker that has just started may answer with what it has loaded by then, and all behind it
+        would be read once more, for minutes. After the fence nobody else commits: an answer that
+        has moved on meanwhile is the better one.
+        """
+        harbour = self.harbour
+        client, group = harbour.client, harbour.member.group
+        committed = await self.in_time(client.committed(group, inputs))
+        while True:
+            first, ends = await self.in_time(harbour.reader.log_ends(inputs))
+            checked = self._log_checks.committed(committed, first, ends)
+            start = await self.rebuild(checked, first, ends)
+            if not harbour.policy.is_exactly_once:
+                break
+            earlier, committed = committed, await self.in_time(client.committed(group, inputs))
+            if all(committed[tp].offset <= at.offset for tp, at in earlier.items()):
+                break
+        return {
+            tp: first[tp] if at < 0 else self._log_checks.from_the_start(tp, at, first[tp])
+            for tp, at in start.items()
+        }
 
     async def _deliver_all(self) -> None:
         while True:
@@ -380,8 +392,6 @@ class Lane(ABC):
         self._begun_ms, self.is_in_transaction = began_ms, self.harbour.policy.is_exactly_once
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
         self.is_in_transaction = False
-        if self.harbour.policy.is_exactly_once:
-            self.known.update({tp: at.offset for tp, at in chunk.offsets.items()})
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)
