@@ -14,8 +14,9 @@ from hunch.settings import Settings
 
 PARTITIONS = 4
 RATE = 2_000
-LONGEST_MS = 250
-"""50 ms is the goal; the rest is for a machine that does other things, too."""
+PAUSE_MS = 50
+LONGEST_MS = 200
+"""Without any push: for a machine that does other things, too."""
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ async def test_every_decision_obeys_the_policy_that_it_names(
     assert set(policies) == {body["policy"] for body in bodies}
     assert [] == [body for body in bodies if not obeys(body, policies)]
     assert 0 == checker.doubled
-    assert max(after_ms) < LONGEST_MS
+    assert max(after_ms) < max(LONGEST_MS, *before_ms) + PAUSE_MS
 
 
 @pytest.mark.timeout(120, func_only=True)
