@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import pytest
+from hypothesis import settings
 from tests import brokers
 
 from hunch.clock import SystemClock
 from hunch.kafka import topics
 from hunch.kafka.embedded import EmbeddedBroker
+
+# How long an example takes is the machine's affair: a deadline on it makes tests flaky.
+settings.register_profile("hunch", deadline=None)
+settings.load_profile("hunch")
 
 LACKING: dict[str, int] = {}
 """What this machine lacks, as a sentence, and how many tests were skipped for it."""

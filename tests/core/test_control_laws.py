@@ -66,7 +66,7 @@ class Controlled(RuleBasedStateMachine):
 
 
 TestControlled = Controlled.TestCase
-TestControlled.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestControlled.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 def test_the_first_state_has_nothing_to_roll_back_to():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hunch.core.calibration import fit_temperature
@@ -29,7 +29,6 @@ def fitted(name, seed, labels):
     return fit_measure(name, probabilities, energies, **columns), probabilities, energies
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["margin", "entropy", "energy", "mixture", "learned"]), seeds, st.integers(2, 9)
 )
@@ -45,7 +44,6 @@ def test_a_row_scores_the_same_in_any_batch(name, seed, labels):
     assert alone == whole.tolist()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["energy", "mixture", "learned"]), seeds)
 def test_rows_that_are_not_finite_have_no_part_in_a_fit(name, seed):
     """A model that once put out NaN can be fitted, to the other rows."""
@@ -67,7 +65,6 @@ def test_rows_that_are_not_finite_have_no_part_in_a_fit(name, seed):
     assert others == found
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_the_shift_of_a_class_is_bounded(seed):
     """Where the score says next to nothing, noise does not move a class out of sight."""

@@ -290,9 +290,7 @@ class TransactionalJoiner(Joiner):
         self.in_hand = []
 
 
-EXAMPLES = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=brokers.is_ci()
-)
+EXAMPLES = settings(max_examples=150, stateful_step_count=40, derandomize=brokers.is_ci())
 TestJoiner = Joiner.TestCase
 TestJoiner.settings = EXAMPLES
 TestTransactionalJoiner = TransactionalJoiner.TestCase

@@ -39,7 +39,7 @@ def folder(tmp_path):
     return opened
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data(), st.integers(1, 5), st.integers(2, 4))
 def test_a_part_is_read_as_it_was_written(tmp_path_factory, data, rows, labels):
     """To the last bit of the scores, NaN and None included."""

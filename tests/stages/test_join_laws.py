@@ -260,9 +260,7 @@ class AtLeastOnce(ExactlyOnce):
 
 PATIENT = pytest.mark.timeout(600)
 """A failure is first made as small as it gets."""
-EXAMPLES = settings(
-    max_examples=120, stateful_step_count=30, deadline=None, derandomize=brokers.is_ci()
-)
+EXAMPLES = settings(max_examples=120, stateful_step_count=30, derandomize=brokers.is_ci())
 TestExactlyOnce = PATIENT(ExactlyOnce.TestCase)
 TestExactlyOnce.settings = EXAMPLES
 TestAtLeastOnce = PATIENT(AtLeastOnce.TestCase)
