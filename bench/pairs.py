@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hunch.core.calibration import fit_temperature
 from hunch.core.selection import Outcomes
+from hunch.evaluation.calibrating import FittedTemperatures, outcomes_of
 from hunch.evaluation.records import Outputs, Record, read
 from hunch.inference import repository
 
@@ -52,13 +53,8 @@ def banking77(folder: Path, *names: str) -> Record:
 
 def outcomes(record: Record, scores: Floats) -> Outcomes:
     """What is known of the rows at these scores, with the models' own temperatures."""
-    fast, slow = (side.best(side.temperature) for side in (record.fast, record.slow))
-    return Outcomes(
-        scores=scores,
-        agrees=fast == slow,
-        fast_right=fast == record.right,
-        slow_right=slow == record.right,
-    )
+    fast, slow = record.fast.temperature, record.slow.temperature
+    return outcomes_of(scores, record, FittedTemperatures(fast=fast, slow=slow, kept={}))
 
 
 def fitted_temperature(outputs: Outputs, right: NDArray[np.int64]) -> float:

@@ -28,6 +28,13 @@ def records(changes):
     ]
 
 
+def hear(changes, state, listening):
+    """Who writes the control topic and who listens to it take the same changes."""
+    for change in changes:
+        state.take(*change)
+    listening.take(records(changes))
+
+
 def control(in_force, metrics=None, *, refuses=()):
     """The control of a process that refuses policies of these names."""
 
@@ -168,10 +175,7 @@ def test_a_policy_for_other_models_is_refused_and_the_old_one_stays():
     good, bad = policy(tau=0.3), policy(tau=0.4)
     listening, state = control(in_force, metrics, refuses={bad.name}), ControlState()
     for made in (good, bad):
-        changes = state.push(made)
-        for change in changes:
-            state.take(*change)
-        listening.take(records(changes))
+        hear(state.push(made), state, listening)
 
     assert good.name == in_force.policy.name
     assert {"policies_refused": 1} == metrics.snapshot()
@@ -199,9 +203,7 @@ def test_running_and_restarted_stages_decide_by_the_same_policy():
     ):
         changes = turn()
         log += changes
-        for change in changes:
-            state.take(*change)
-        listening.take(records(changes))
+        hear(changes, state, listening)
         restarted = InForce(SETTINGS)
         control(restarted, refuses=refuses).take(records(dict(log).items()))
         shown.append((running.policy.name, restarted.policy.name))
@@ -216,10 +218,7 @@ def test_a_refused_policy_is_told_once_for_each_push():
     listening = control(InForce(SETTINGS), metrics, refuses={bad.name, worse.name})
     state = ControlState()
     for made in (bad, worse):
-        changes = state.push(made)
-        for change in changes:
-            state.take(*change)
-        listening.take(records(changes))
+        hear(state.push(made), state, listening)
 
     assert {"policies_refused": 2} == metrics.snapshot()
 
@@ -238,10 +237,7 @@ def test_a_measure_that_cannot_be_taken_is_refused_and_stages_go_on(measure):
     in_force, metrics, good = InForce(SETTINGS), Metrics(), policy(tau=0.3)
     listening, state = control(in_force, metrics), ControlState()
     for made in (good, policy(measure=measure)):
-        changes = state.push(made)
-        for change in changes:
-            state.take(*change)
-        listening.take(records(changes))
+        hear(state.push(made), state, listening)
 
     assert good.name == in_force.policy.name
     assert {"policies_refused": 1} == metrics.snapshot()
@@ -253,9 +249,7 @@ def test_a_policy_that_is_mended_on_the_topic_comes_into_force():
     listening = control(in_force)
     broken = [(b"policy/" + made.name.encode(), b"{"), *ControlState().push(made)[1:]]
     state = ControlState()
-    for change in broken:
-        state.take(*change)
-    listening.take(records(broken))
+    hear(broken, state, listening)
     before = in_force.policy.name
     for change in state.push(made):
         listening.take(records([change]))

@@ -160,11 +160,16 @@ def parsed(text: bytes | str, where: str) -> Policy:
     try:
         return Policy.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        key = ".".join(map(str, first["loc"]))
-        said = f"{key}: {what}" if key else what
-        raise PolicyError(f"The policy in {where} cannot be used: {said}.") from None
+        problem = first_problem(error)
+        raise PolicyError(f"The policy in {where} cannot be used: {problem}.") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a file, with the key where it stands."""
+    first = error.errors()[0]
+    what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+    key = ".".join(map(str, first["loc"]))
+    return f"{key}: {what}" if key else what
 
 
 def enforced(

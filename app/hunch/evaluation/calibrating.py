@@ -189,7 +189,7 @@ def _in_all(rows: int | None, apart: bool) -> int | None:
 
 
 def _gain(record: Record, temperatures: FittedTemperatures) -> Gain | None:
-    whole = _outcomes(np.zeros(len(record)), record, temperatures)
+    whole = outcomes_of(np.zeros(len(record)), record, temperatures)
     if whole.fast_right is None or whole.slow_right is None:
         return None
     return gain(whole.fast_right, whole.slow_right)
@@ -201,7 +201,7 @@ class _Scored:
     def __init__(self, plan: Plan, fit: Record, temperatures: FittedTemperatures) -> None:
         self._temperatures = temperatures
         probabilities, energies = fit.fast.probabilities(temperatures.fast)
-        plain = _outcomes(np.zeros(len(fit)), fit, temperatures)
+        plain = outcomes_of(np.zeros(len(fit)), fit, temperatures)
         self.measure = fit_measure(
             plan.measure,
             probabilities,
@@ -225,7 +225,7 @@ class _Scored:
         scores = self.measure.scores(*record.fast.probabilities(temperature))
         if self._shift is not None:
             scores = self._shift.scores(scores, record.fast.best(temperature))
-        return _outcomes(scores, record, self._temperatures)
+        return outcomes_of(scores, record, self._temperatures)
 
     def taus(self, tau: float, labels: tuple[str, ...]) -> dict[str, float]:
         """Fast label → its own τ, where it is not the common one."""
@@ -283,7 +283,8 @@ def _temperatures(fit: Record) -> FittedTemperatures:
     return FittedTemperatures(fast=found["fast"], slow=found["slow"], kept=kept)
 
 
-def _outcomes(scores: Floats, record: Record, temperatures: FittedTemperatures) -> Outcomes:
+def outcomes_of(scores: Floats, record: Record, temperatures: FittedTemperatures) -> Outcomes:
+    """What is known of the rows at these scores."""
     fast, slow = record.fast.best(temperatures.fast), record.slow.best(temperatures.slow)
     is_labelled = bool(record.is_labelled.all())
     return Outcomes(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hunch.core.policy import first_problem
 from hunch.errors import DataError
 from hunch.inference.outputs import OutputKind
 
@@ -104,10 +105,7 @@ def checked(said: object, path: Path) -> RecordFile:
     try:
         return RecordFile.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        key = ".".join(map(str, first["loc"]))
-        told = f"{key}: {what}" if key else what
         raise DataError(
-            f"{path} is not as `hunch record` wrote it, {told}: record again into another folder."
+            f"{path} is not as `hunch record` wrote it, {first_problem(error)}: record again into "
+            "another folder."
         ) from None
