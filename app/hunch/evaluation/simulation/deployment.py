@@ -1,5 +1,6 @@
 """How many processes of each stage there are, and the bounds of their lanes, as in the settings."""
 
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,9 +65,7 @@ class Deployment(BaseModel):
     def shares(self, processes: int) -> list[list[int]]:
         """The partitions of each process: ranges, as even as can be."""
         bounds = [self.partitions * index // processes for index in range(processes + 1)]
-        return [
-            list(range(first, end)) for first, end in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        return [list(range(first, end)) for first, end in pairwise(bounds)]
 
     def batch_policy(self) -> BatchPolicy:
         """Of the slow stage."""

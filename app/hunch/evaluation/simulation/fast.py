@@ -86,7 +86,7 @@ def serve(
         size = end - first
         model_ms = batch_ms[size] * next(ratios)
         busy_ms += model_ms
-        free_ms = (now_ms if now_ms > free_ms else free_ms) + model_ms + size * message_ms
+        free_ms = (max(free_ms, now_ms)) + model_ms + size * message_ms
         put_ms = ways_out[lane].put(free_ms, Chunk(first, end, free_ms), size)
         taken[lane] = end
         if end < len(times):

@@ -1,8 +1,8 @@
 """The joiner of one process: `JoinState` for each of its lanes, slice by slice.
 
 As in `hunch.stages.join`: a lane wakes for records or for its next deadline, looks at so many of
-each in one slice, and hands over what was decided; a due deadline does not wait for a transaction to
-fill.
+each in one slice, and hands over what was decided; a due deadline does not wait for a transaction
+to fill.
 """
 
 import math
@@ -95,7 +95,9 @@ def join(lanes: Sequence[JoinLane], message_ms: float) -> list[list[Delivery[lis
         free_ms = now_ms + message_ms * looked_at
         lane.wake_ms = free_ms
         if verdicts:
-            decided = [Decided(verdict.offset, verdict.path, verdict.reason) for verdict in verdicts]
+            decided = [
+                Decided(verdict.offset, verdict.path, verdict.reason) for verdict in verdicts
+            ]
             is_urgent = any(verdict.reason is Reason.DEADLINE for verdict in verdicts)
             lane.wake_ms = lane.way_out.put(free_ms, decided, len(decided), is_urgent=is_urgent)
         heappush(ready, (lane.next_ms(), number))

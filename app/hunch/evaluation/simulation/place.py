@@ -18,7 +18,9 @@ from hunch.errors import DataError
 MOST_MS = 600_000.0
 Milliseconds = Annotated[float, Field(ge=0, le=MOST_MS, allow_inf_nan=False)]
 ServiceSample = Annotated[float, Field(gt=0, le=MOST_MS, allow_inf_nan=False)]
-Samples = dict[Annotated[int, Field(ge=1)], Annotated[tuple[ServiceSample, ...], Field(min_length=1)]]
+Samples = dict[
+    Annotated[int, Field(ge=1)], Annotated[tuple[ServiceSample, ...], Field(min_length=1)]
+]
 """Batch size → the times of a batch of that size."""
 
 
@@ -109,7 +111,7 @@ class ModelTimes:
         return table
 
     def per_second(self, largest: int, processes: int, message_ms: float) -> float:
-        """The most messages that so many processes can answer, in the batch that suits them best."""
+        """The most messages that so many processes answer, in the batch that suits them best."""
         table = self.table(largest)
         best_ms = min(table[size] / size for size in range(1, largest + 1)) + message_ms
         return processes * 1000.0 / best_ms if best_ms > 0 else math.inf

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Scenario:
         place: where.
         deployment: with which processes and bounds.
         traffic: how messages come.
-        seconds: that count.
+        seconds: that count; messages go on coming for Δ after them.
         warm_up_s: before them, with Δ added to it.
     """
 
@@ -60,23 +61,25 @@ class Run:
         arrived_ms: when it came.
         seen_ms: when a `read_committed` consumer can see its decision.
         ends: how it ended, a place in `ENDS`.
-        slow_calls: messages that went through the slow model.
+        is_called: whether it went through the slow model.
         fast_busy_ms: of all fast models; `slow_busy_ms` likewise.
         longest_queue: deferrals that waited for one slow model at once.
         from_ms: messages count that come from here on …
-        until_ms: … and before here, when the last one comes.
+        until_ms: … and before here.
+        end_ms: the last one comes before here.
     """
 
     rows: NDArray[np.intp]
     arrived_ms: Floats
     seen_ms: Floats
     ends: NDArray[np.int8]
-    slow_calls: int
+    is_called: NDArray[np.bool_]
     fast_busy_ms: float
     slow_busy_ms: float
     longest_queue: int
     from_ms: float
     until_ms: float
+    end_ms: float
 
 
 def run(policy: ExitPolicy, exits: NDArray[np.bool_], scenario: Scenario, seed: int) -> Run:
@@ -130,7 +133,8 @@ class _Cascade:
         self._place, self._deployment = scenario.place, scenario.deployment
         self._from_ms = 1000.0 * scenario.warm_up_s + policy.delta_ms
         self._until_ms = self._from_ms + 1000.0 * scenario.seconds
-        self._arrived_ms = scenario.traffic.times(self._until_ms, seed)
+        self._end_ms = self._until_ms + policy.delta_ms
+        self._arrived_ms = scenario.traffic.times(self._end_ms, seed)
         self._chance = np.random.default_rng([seed, 2])
         count = len(self._arrived_ms)
         self._rows = _rows(len(exits), count, np.random.default_rng([seed, 3]))
@@ -138,6 +142,7 @@ class _Cascade:
         self._partition = self._chance.integers(self._deployment.partitions, size=count)
         self._seen_ms = np.full(count, np.inf)
         self._ends = np.full(count, UNDECIDED, dtype=np.int8)
+        self._is_called = np.zeros(count, dtype=np.bool_)
         self._alone = alone
 
     def run(self) -> Run:
@@ -155,12 +160,13 @@ class _Cascade:
             arrived_ms=self._arrived_ms,
             seen_ms=self._seen_ms,
             ends=self._ends,
-            slow_calls=sum(it.calls for it in answered),
+            is_called=self._is_called,
             fast_busy_ms=busy_ms,
             slow_busy_ms=sum(it.busy_ms for it in answered),
             longest_queue=max(it.longest_queue for it in answered),
             from_ms=self._from_ms,
             until_ms=self._until_ms,
+            end_ms=self._end_ms,
         )
 
     def _fast(self) -> tuple[list[Sent], float]:
@@ -244,7 +250,10 @@ class _Cascade:
                 for it in share
             ]
             policy, most = deployment.batch_policy(), deployment.max_slow_queue
-            answered.append(SlowProcess(lanes, policy, most, speed).run())
+            found = SlowProcess(lanes, policy, most, speed).run()
+            for partition, called in zip(share, found.called, strict=True):
+                self._is_called[deferrals[partition].messages[called]] = True
+            answered.append(found)
         return answered
 
     def _join(
@@ -253,7 +262,9 @@ class _Cascade:
         deployment, place = self._deployment, self._place
         for share in deployment.shares(deployment.join_processes):
             lanes = [self._join_lane(deferrals[it], results[it]) for it in share]
-            for partition, deliveries in zip(share, join(lanes, place.join_message_ms), strict=True):
+            for partition, deliveries in zip(
+                share, join(lanes, place.join_message_ms), strict=True
+            ):
                 messages = deferrals[partition].messages
                 for delivery in deliveries:
                     seen_ms = delivery.end_ms + place.hop_ms
@@ -285,7 +296,7 @@ class _Cascade:
         self._ends[messages] = END_OF[reason]
         self._seen_ms[messages] = seen_ms
 
-    def _way_out(self) -> WayOut[object]:
+    def _way_out(self) -> WayOut[Any]:
         """Of a lane of the fast stage or the joiner."""
         deployment, place = self._deployment, self._place
         if not deployment.is_exactly_once:
@@ -293,7 +304,7 @@ class _Cascade:
         takes_ms = delivery_times(place.commit_ms, place, self._chance)
         return WayOut(deployment.commit_interval_ms, deployment.max_delivery_messages, takes_ms)
 
-    def _plain_way_out(self) -> WayOut[object]:
+    def _plain_way_out(self) -> WayOut[Any]:
         takes_ms = delivery_times(self._place.write_ms, self._place, self._chance)
         return WayOut(0.0, self._deployment.max_delivery_messages, takes_ms)
 

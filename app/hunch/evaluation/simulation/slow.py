@@ -46,13 +46,13 @@ class Answered(NamedTuple):
 
     Attributes:
         results: of each lane, in the order of its deliveries.
-        calls: deferrals that went through the model.
+        called: of each lane, the deferrals that went through the model.
         busy_ms: of the model.
         longest_queue: the most deferrals that waited for the model at once.
     """
 
     results: list[list[Delivery[list[Said]]]]
-    calls: int
+    called: list[list[int]]
     busy_ms: float
     longest_queue: int
 
@@ -87,7 +87,7 @@ class SlowProcess:
         self._times = ServiceTimes(speed.expected_ms)
         self._queue = BatchState(policy, self._times)
         self._arrivals: list[tuple[float, int]] = []
-        self._calls = 0
+        self._called: list[list[int]] = [[] for _ in lanes]
         self._busy_ms = 0.0
         self._longest = 0
         for number, lane in enumerate(lanes):
@@ -112,7 +112,7 @@ class SlowProcess:
                 break
             now_ms = max(now_ms, next_ms)
         results = [lane.way_out.close() for lane in self._lanes]
-        return Answered(results, self._calls, self._busy_ms, self._longest)
+        return Answered(results, self._called, self._busy_ms, self._longest)
 
     def _read(self, until_ms: float) -> None:
         """Queues all that is at the readers by then, each at its own time."""
@@ -154,12 +154,13 @@ class SlowProcess:
             return now_ms
         elapsed_ms = self._speed.batch_ms[size] * next(self._speed.ratios)
         self._times.observe(size, elapsed_ms)
-        self._calls += size
         self._busy_ms += elapsed_ms
-        end_ms = now_ms + elapsed_ms
-        self._read(end_ms)
-        end_ms += size * self._speed.message_ms
-        self._hand_back([waiting.work for waiting in taken.batch], end_ms, is_shed=False)
+        self._read(now_ms + elapsed_ms)
+        end_ms = now_ms + elapsed_ms + size * self._speed.message_ms
+        works = [waiting.work for waiting in taken.batch]
+        for number, offset in works:
+            self._called[number].append(offset)
+        self._hand_back(works, end_ms, is_shed=False)
         return end_ms
 
     def _hand_back(self, works: list[tuple[int, int]], at_ms: float, *, is_shed: bool) -> None:

@@ -1,8 +1,8 @@
 """A lane's way out: what was put into its outbox goes out in deliveries, one at a time.
 
-As in `hunch.kafka.lane`: a delivery takes all that is in the outbox when it begins. With an interval
-between the beginnings of two, it begins at once all the same when it is urgent, or when half of what
-fits has come together. A full outbox keeps its lane waiting.
+As in `hunch.kafka.lane`: a delivery takes all that is in the outbox when it begins. With an
+interval between the beginnings of two, it begins at once all the same when it is urgent, or when
+half of what fits has come together. A full outbox keeps its lane waiting.
 """
 
 import math
@@ -60,13 +60,12 @@ class WayOut(Generic[T]):
             self._send()
         self._items.append(item)
         self._size += size
-        at_once_ms = at_ms if at_ms > self._free_ms else self._free_ms
+        at_once_ms = max(self._free_ms, at_ms)
         if is_urgent or 2 * self._size >= self._most:
             begin_ms = at_once_ms
         else:
             begin_ms = max(at_once_ms, self._begun_ms + self._interval_ms)
-        if begin_ms < self._next_ms:
-            self._next_ms = begin_ms
+        self._next_ms = min(self._next_ms, begin_ms)
         return at_ms
 
     def advance(self, now_ms: float) -> None:
