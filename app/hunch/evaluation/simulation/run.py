@@ -265,13 +265,23 @@ class _Cascade:
             for partition, deliveries in zip(
                 share, join(lanes, place.join_message_ms), strict=True
             ):
-                messages = deferrals[partition].messages
-                for delivery in deliveries:
-                    seen_ms = delivery.end_ms + place.hop_ms
-                    for decided in chain.from_iterable(delivery.items):
-                        message = messages[decided.offset]
-                        self._ends[message] = END_OF[decided.reason]
-                        self._seen_ms[message] = seen_ms
+                self._decide_deferred(deferrals[partition].messages, deliveries)
+
+    def _decide_deferred(
+        self, messages: NDArray[np.intp], deliveries: Sequence[Delivery[list[Decided]]]
+    ) -> None:
+        times_ms = [
+            delivery.end_ms + self._place.hop_ms
+            for delivery in deliveries
+            for chunk in delivery.items
+            for _ in chunk
+        ]
+        decided = [it for delivery in deliveries for chunk in delivery.items for it in chunk]
+        if len(decided) > len(messages):
+            raise InvariantBroken("A simulated deferral was decided twice.")
+        which = messages[np.array([it.offset for it in decided], dtype=np.intp)]
+        self._ends[which] = [END_OF[it.reason] for it in decided]
+        self._seen_ms[which] = times_ms
 
     def _join_lane(
         self, deferrals: "_Deferrals", results: Sequence[Delivery[list[Said]]]

@@ -121,9 +121,9 @@ class SlowProcess:
             at_ms, number = heappop(arrivals)
             lane = self._lanes[number]
             self._queue_bunch(number, lane, at_ms)
-            if len(lane.prefix) >= self._max_queue:
+            if not self._room(lane):
                 self._acknowledge(lane, at_ms)
-                lane.is_paused = len(lane.prefix) >= self._max_queue
+                lane.is_paused = not self._room(lane)
             if lane.read < len(lane.seen_ms) and not lane.is_paused:
                 heappush(arrivals, (max(at_ms, lane.seen_ms[lane.read]), number))
 
@@ -131,7 +131,7 @@ class SlowProcess:
         """What a lane has read by now: expired ones are done with, the others wait."""
         seen_ms, deadlines_ms, prefix = lane.seen_ms, lane.deadlines_ms, lane.prefix
         offset, end = lane.read, len(seen_ms)
-        most = offset + self._max_queue
+        most = offset + self._room(lane)
         while offset < end and seen_ms[offset] <= at_ms and offset < most:
             prefix.start(offset)
             if deadlines_ms[offset] <= at_ms:
@@ -170,6 +170,9 @@ class SlowProcess:
         for number, chunk in chunks.items():
             self._lanes[number].way_out.put(at_ms, chunk, len(chunk))
 
+    def _room(self, lane: SlowLane) -> int:
+        return self._max_queue - len(lane.prefix)
+
     @staticmethod
     def _acknowledge(lane: SlowLane, now_ms: float) -> None:
         """Deliveries that have ended let the prefix grow."""
@@ -198,7 +201,7 @@ class SlowProcess:
             if not lane.is_paused:
                 continue
             self._acknowledge(lane, now_ms)
-            if len(lane.prefix) < self._max_queue:
+            if self._room(lane):
                 lane.is_paused = False
                 if lane.read < len(lane.seen_ms):
                     at_ms = max(now_ms + self._speed.hop_ms, lane.seen_ms[lane.read])
