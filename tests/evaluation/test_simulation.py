@@ -39,27 +39,30 @@ places = st.builds(
     join_message_ms=st.sampled_from([0.0, 0.1, 3.0]),
     spread=st.sampled_from([0.0, 0.5]),
 )
+loads = st.fixed_dictionaries(
+    {
+        "where": places,
+        "pattern": st.sampled_from([pattern for pattern in PATTERNS if pattern != "recorded"]),
+        "rate": st.sampled_from([20.0, 300.0]),
+    }
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     deployments,
-    places,
-    st.sampled_from([pattern for pattern in PATTERNS if pattern != "recorded"]),
-    st.sampled_from([20.0, 300.0]),
+    loads,
     st.sampled_from([0.0, 0.3, 1.0]),
     st.sampled_from([0.0, 1.0, 40.0, 700.0]),
     st.sampled_from([None, 30.0]),
 )
 def test_every_message_ends_in_exactly_one_decision(
-    deployment, where, pattern, rate, exit_share, delta_ms, max_age_ms
+    deployment, load, exit_share, delta_ms, max_age_ms
 ):
     """Whatever the load, the place, the bounds and the policy; only rows that exit end as fast."""
     by = policy(delta_ms, max_age_ms=max_age_ms)
     which = exits(exit_share, rows=50)
-    given_scenario = scenario(
-        rate=rate, pattern=pattern, seconds=0.5, where=where, warm_up=0.0, **deployment
-    )
+    given_scenario = scenario(seconds=0.5, warm_up=0.0, **load, **deployment)
     found = simulate(given_scenario, which=which, by=by)
 
     assert np.isfinite(found.seen_ms).all()
