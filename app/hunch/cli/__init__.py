@@ -26,6 +26,7 @@ COMMANDS = (
     "inspect",
     "record",
     "calibrate",
+    "sweep",
     "policy",
     "topics",
     "config",

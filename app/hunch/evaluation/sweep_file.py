@@ -82,7 +82,7 @@ class Asked(_Part):
 
 
 class Point(_Part):
-    """One τ and Δ; `accept_rate` is the share of the record's rows that exit, `taus` as in a policy."""
+    """One τ and Δ, `taus` as in a policy; `accept_rate` is the share of the rows that exit."""
 
     tau: Share
     taus: dict[str, Share] = Field(default_factory=dict)
