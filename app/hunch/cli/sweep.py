@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hunch import __version__
 from hunch.assembly import exit_policy_of
 from hunch.cli.options import Assignments, Config, Json, loaded
 from hunch.cli.output import show_json
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from hunch.evaluation.records import Record
     from hunch.evaluation.simulator import Setting, Simulator
     from hunch.evaluation.sweep_file import SweepFile
-    from hunch.evaluation.sweeping import Found, Plan
+    from hunch.evaluation.sweeping import Plan
 
 app = typer.Typer()
 
@@ -100,6 +99,7 @@ def sweep(
     """Simulates tau and delta under a load: the Pareto frontier, choices, throughput gained."""
     require_extra()
     from hunch.evaluation.kept_points import kept  # noqa: PLC0415  needs the extra
+    from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415
     from hunch.evaluation.sweeping import sweep as swept  # noqa: PLC0415
 
     name = _choice(choose)
@@ -127,8 +127,14 @@ def sweep(
     except KeyboardInterrupt:
         typer.echo(f"hunch: What was found is in {points}: the same command goes on.", err=True)
         raise
-    file = _file(
-        found, simulator, whole, asked=asked, arrivals=arrivals, policy=policy_name, today=today
+    file = sweep_file_of(
+        found,
+        simulator,
+        whole,
+        created=_now(),
+        epsilon=epsilon,
+        arrivals=None if arrivals is None else arrivals.name,
+        policy=policy_name,
     )
     _write(results, file.text())
     if as_json:
@@ -254,64 +260,6 @@ def _plan(
     )
 
 
-def _file(
-    found: "Found",
-    simulator: "Simulator",
-    record: "Record",
-    *,
-    asked: Numbers,
-    arrivals: Path | None,
-    policy: str | None,
-    today: "Setting",
-) -> "SweepFile":
-    from hunch.core.policy import MeasureEntry, Temperatures  # noqa: PLC0415
-    from hunch.evaluation.policies import models_of  # noqa: PLC0415  needs the extra
-    from hunch.evaluation.sweep_explaining import notes_of  # noqa: PLC0415
-    from hunch.evaluation.sweep_file import Asked, Load, RecordEntry, SweepFile  # noqa: PLC0415
-
-    rows, base, scenario = simulator.rows, simulator.base, simulator.scenario
-    moment = datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC)
-    return SweepFile(
-        created=moment.isoformat(timespec="seconds"),
-        made_by=__version__,
-        record=RecordEntry(
-            folder=str(record.folder),
-            sha256=record.sha256,
-            rows=len(rows.truth.fast_right),
-            right_by=rows.right_by,
-            fast_accuracy=float(rows.truth.fast_right.mean()),
-            slow_accuracy=float(rows.truth.slow_right.mean()),
-        ),
-        models=models_of(record),
-        measure=MeasureEntry(name=base.measure.name, numbers=base.measure.numbers),
-        temperatures=Temperatures(
-            fast=base.temperature or record.fast.temperature,
-            slow=base.slow_temperature or record.slow.temperature,
-        ),
-        policy=policy,
-        place=scenario.place,
-        deployment=scenario.deployment,
-        load=Load(
-            rate_per_s=scenario.traffic.rate_per_s,
-            pattern=scenario.traffic.pattern,
-            arrivals=None if arrivals is None else arrivals.name,
-            seconds=scenario.seconds,
-            warm_up_s=scenario.warm_up_s,
-            seeds=simulator.seeds,
-        ),
-        asked=Asked(
-            epsilon=asked.epsilon, in_time_ms=simulator.in_time_ms, prices=simulator.prices
-        ),
-        points=found.points,
-        today=found.today,
-        frontier=found.frontier,
-        choices=found.choices,
-        alone=dict(found.alone),
-        gains=found.gains,
-        notes=tuple(notes_of(simulator, record, has_own_taus=bool(today.taus))),
-    )
-
-
 def _write_policy(file: "SweepFile", name: "ChoiceName", out: Path, *, as_json: bool) -> None:
     """Raises `NotCertified` where the choice has no point."""
     from hunch.evaluation.policies import policy_of_choice  # noqa: PLC0415  needs the extra
@@ -328,6 +276,11 @@ def _write_policy(file: "SweepFile", name: "ChoiceName", out: Path, *, as_json: 
             f"{out} is written: {policy.name}. Start stages with --set policy_file={out}, or bring "
             f"it into running ones with `hunch policy push {out}`."
         )
+
+
+def _now() -> str:
+    moment = datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC)
+    return moment.isoformat(timespec="seconds")
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,12 +13,22 @@ from hunch.cli.output import show_table
 if TYPE_CHECKING:
     from hunch.evaluation.kept_points import KeptPoints
     from hunch.evaluation.simulation.outcome import Outcome
-    from hunch.evaluation.sweep_file import Point, SweepFile
+    from hunch.evaluation.sweep_file import Gain, Point, SweepFile
 
-MOST_SHOWN = 16
+MOST_SHOWN = 14
 """Points of a frontier in the table; the file has all of them."""
 OnProgress = Callable[[int, int], None]
-POINT_COLUMNS = ("exit", "right", "p50 ms", "p95 ms", "p99 ms", "slow calls", "fallback", "cost")
+POINT_COLUMNS = (
+    "exit",
+    "right",
+    "to slow",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "slow calls",
+    "fallback",
+    "cost",
+)
 
 
 @contextmanager
@@ -85,7 +95,7 @@ def show_sweep(sweep: "SweepFile", results: Path) -> None:
                 "" if gain.limit is None else f"{gain.limit:.2f}",
                 "" if gain.at_load_over_slow is None else f"{gain.at_load_over_slow:.2f} x slow",
             )
-            for gain in sweep.gains
+            for gain in _gains(sweep)
         ],
     )
     for sentence in sweep.notes:
@@ -103,6 +113,15 @@ def _shown(sweep: "SweepFile") -> list[int]:
     return sorted(
         some.union(own), key=lambda it: (points[it].cost, points[it].outcome.accuracy.value)
     )
+
+
+def _gains(sweep: "SweepFile") -> list["Gain"]:
+    """Those of the τ in the first table, and of both ends."""
+    taus = {sweep.points[index].tau for index in _shown(sweep)}
+    last = len(sweep.gains) - 1
+    return [
+        gain for index, gain in enumerate(sweep.gains) if gain.tau in taus or index in {0, last}
+    ]
 
 
 def _setting(sweep: "SweepFile", index: int) -> tuple[str, str, str]:
@@ -129,6 +148,7 @@ def _numbers(outcome: "Outcome", cost: float | None) -> tuple[str, ...]:
     late = "" if outcome.keeps_up else " (overload)"
     return (
         f"{accuracy.value:.2%} ± {half:.2%}",
+        f"{-100 * outcome.gap.value:+.2f}",
         f"{latency.p50_ms.value:.0f}",
         f"{latency.p95_ms.value:.0f}{late}",
         f"{latency.p99_ms.value:.0f}",
