@@ -1,6 +1,7 @@
 """Sweeps: every point once, the same over processes, what was known is not simulated again."""
 
 import json
+from typing import Any
 
 import pytest
 from tests.evaluation import made
@@ -29,15 +30,21 @@ def record(tmp_path):
 
 def simulator(record, **changes):
     """A simulator of half a second at 200 messages a second, where the slow model takes 10 ms."""
-    given = {"seeds": (0, 1), "in_time_ms": 50.0, "prices": Prices()}
+    given: dict[str, Any] = {"seeds": (0, 1), "in_time_ms": 50.0, "prices": Prices()}
     load = scenario(rate=200.0, seconds=0.5, warm_up=0.1, where=place(slow_ms=10.0, hop_ms=1.0))
     return Simulator(Rows.of(record, 1.0), policy(), load, **(given | changes))
 
 
 def plan(**changes):
     """Three τ, two Δ and one round of refining."""
-    given = {"taus": [0.0, 0.7, 1.0], "deltas": [50, 400], "today": TODAY, "rounds": 1}
-    return Plan(**({**given, "epsilon": 0.02} | changes))
+    given: dict[str, Any] = {
+        "taus": [0.0, 0.7, 1.0],
+        "deltas": [50, 400],
+        "today": TODAY,
+        "rounds": 1,
+        "epsilon": 0.02,
+    }
+    return Plan(**(given | changes))
 
 
 def found_in(folder, given, *, jobs=1, **changes):

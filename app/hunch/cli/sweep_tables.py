@@ -66,9 +66,7 @@ def show_sweep(sweep: "SweepFile", results: Path) -> None:
     from hunch.evaluation.sweep_explaining import change, meaning  # noqa: PLC0415  needs the extra
 
     rows = [(*_setting(sweep, index), *_cells(sweep.points[index])) for index in _shown(sweep)]
-    alone = [
-        (f"{side} model alone", "", "", *_alone(sweep.alone[side])) for side in ("fast", "slow")
-    ]
+    alone = [(f"{side} alone", "", "", *_alone(sweep.alone[side])) for side in ("fast", "slow")]
     show_table(("point", "tau", "delta_ms", *POINT_COLUMNS), [*rows, *alone])
     show_table(
         ("choice", "is the", "tau", "delta_ms", "would change against today"),

@@ -23,7 +23,7 @@ Pattern = Literal["steady", "poisson", "burst", "recorded"]
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
 BURST_MS, PAUSE_MS = 1_000.0, 3_000.0
 IN_BURST, IN_PAUSE = 2.5, 0.5
-MOST_MESSAGES = 20_000_000
+MOST_MESSAGES = 5_000_000
 """Of one run: more would not fit into memory."""
 Times = NDArray[np.float64]
 
