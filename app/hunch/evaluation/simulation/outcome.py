@@ -5,7 +5,7 @@ these would change it. All else comes with a Student interval over the seeds: ho
 arrivals and times does. Both are about the simulation, not about how well it is like the world.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +20,8 @@ from hunch.evaluation.simulation.run import ENDS, Run
 LEVEL = 0.95
 RESAMPLES = 400
 PERCENTILES = (50, 95, 99)
+QUANTILES = (0, 1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.9, 100)
+"""In percent."""
 KEEPS_UP = 0.98
 """Whoever decides less of what comes than this does not keep up."""
 Flags = NDArray[np.bool_]
@@ -40,8 +42,13 @@ class Estimate(_Part):
 
 
 class Latency(_Part):
-    """Milliseconds from a message's arrival until its decision can be seen."""
+    """Milliseconds from a message's arrival until its decision can be seen.
 
+    Attributes:
+        quantiles_ms: at `QUANTILES`, the mean over the seeds: the shape of it.
+    """
+
+    quantiles_ms: tuple[Finite, ...]
     p50_ms: Estimate
     p95_ms: Estimate
     p99_ms: Estimate
@@ -227,12 +234,10 @@ class _Look:
 
 
 def _latency(columns: Sequence[Floats]) -> Latency:
-    found = np.array([np.percentile(column, PERCENTILES) for column in columns])
-    named: Mapping[str, Estimate] = {
-        f"p{percentile}_ms": _estimate(found[:, column].tolist())
-        for column, percentile in enumerate(PERCENTILES)
-    }
-    return Latency(**named)
+    found = np.array([np.percentile(column, QUANTILES) for column in columns])
+    p50, p95, p99 = (_estimate(found[:, QUANTILES.index(it)].tolist()) for it in PERCENTILES)
+    shape = found.mean(axis=0).round(3).tolist()
+    return Latency(quantiles_ms=tuple(shape), p50_ms=p50, p95_ms=p95, p99_ms=p99)
 
 
 def _over_seeds(looks: Sequence[_Look], value: Callable[[_Look], float]) -> Estimate:
