@@ -15,6 +15,7 @@ INSTANT = {
     "hop_ms": 0,
     "write_ms": 0,
     "commit_ms": 0,
+    "timer_ms": 0,
     "spread": 0,
 }
 
@@ -25,7 +26,16 @@ def place(*, fast_ms=0.001, slow_ms=10.0, **changes):
     return Place.model_validate({**INSTANT, **times, **changes})
 
 
-def scenario(*, rate=100.0, pattern="poisson", seconds=20.0, where=None, warm_up=1.0, **deployment):
+def scenario(
+    *,
+    rate=100.0,
+    pattern="poisson",
+    seconds=20.0,
+    where=None,
+    warm_up=1.0,
+    fresh=False,
+    **deployment,
+):
     """One partition, one process of each stage, one message in a slow batch, no transactions."""
     bounds = {
         "partitions": 1,
@@ -40,6 +50,7 @@ def scenario(*, rate=100.0, pattern="poisson", seconds=20.0, where=None, warm_up
         traffic=Traffic(rate_per_s=rate, pattern=pattern),
         seconds=seconds,
         warm_up_s=warm_up,
+        is_fresh=fresh,
     )
 
 

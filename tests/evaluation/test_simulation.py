@@ -36,6 +36,7 @@ places = st.builds(
     hop_ms=st.sampled_from([0.0, 1.5]),
     write_ms=st.sampled_from([0.0, 2.0]),
     commit_ms=st.sampled_from([0.0, 8.0]),
+    timer_ms=st.sampled_from([0.0, 1.0]),
     join_message_ms=st.sampled_from([0.0, 0.1, 3.0]),
     spread=st.sampled_from([0.0, 0.5]),
 )

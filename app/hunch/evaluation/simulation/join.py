@@ -6,7 +6,7 @@ to fill.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -46,6 +46,7 @@ class JoinLane:
         results: the same results.
         way_out: of its decisions.
         state: what it knows.
+        late_ms: how late each timer fires.
     """
 
     seen_ms: Sequence[float]
@@ -55,6 +56,7 @@ class JoinLane:
     results: Sequence[Said]
     way_out: WayOut[list[Decided]]
     state: JoinState
+    late_ms: Iterator[float]
     deferrals_read: int = 0
     results_read: int = 0
     wake_ms: float = field(default=0.0)
@@ -62,7 +64,7 @@ class JoinLane:
     def next_ms(self) -> float:
         """When there is something to do, and the lane is free to do it."""
         due_ms = self.state.next_deadline_ms()
-        soonest_ms = math.inf if due_ms is None else due_ms
+        soonest_ms = math.inf if due_ms is None else due_ms + next(self.late_ms)
         if self.deferrals_read < len(self.seen_ms):
             soonest_ms = min(soonest_ms, self.seen_ms[self.deferrals_read])
         if self.results_read < len(self.results_ms) and not self.state.is_early_full:

@@ -35,6 +35,7 @@ class Place(BaseModel):
         join_message_ms: the same in the joiner, for each deferral, result and timer.
         hop_ms: from the log to a reader.
         write_ms: from a lane's outbox into the log.
+        timer_ms: how late a timer fires, on average.
         commit_ms: of a transaction, from its beginning until its records can be read.
         spread: of the times of the broker: the standard deviation of their logarithm.
     """
@@ -49,6 +50,7 @@ class Place(BaseModel):
     hop_ms: Milliseconds = 1.5
     write_ms: Milliseconds = 2.0
     commit_ms: Milliseconds = 8.0
+    timer_ms: Milliseconds = 0.5
     spread: Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)] = 0.4
 
     @model_validator(mode="after")

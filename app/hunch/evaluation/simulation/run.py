@@ -1,5 +1,6 @@
 """`run`: messages through a simulated cascade; every one ends in exactly one decision."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
@@ -17,7 +18,15 @@ from hunch.evaluation.simulation.fast import Chunk, Sent, Speed, serve
 from hunch.evaluation.simulation.join import Decided, JoinLane, fresh_state, join
 from hunch.evaluation.simulation.place import ModelTimes, Place
 from hunch.evaluation.simulation.slow import Answered, Said, SlowLane, SlowProcess, SlowSpeed
-from hunch.evaluation.simulation.way_out import DRAWS, Delivery, WayOut, delivery_times
+from hunch.evaluation.simulation.way_out import (
+    AT_ONCE,
+    DRAWS,
+    Delivery,
+    Pace,
+    WayOut,
+    delivery_times,
+    timer_delays,
+)
 
 Floats = NDArray[np.float64]
 ENDS: tuple[tuple[Path, Reason], ...] = (
@@ -43,6 +52,7 @@ class Scenario:
         traffic: how messages come.
         seconds: that count; messages go on coming for Δ after them.
         warm_up_s: before them, with Δ added to it.
+        is_fresh: whether all stages start at 0, and not at any moment of their commit intervals.
     """
 
     place: Place
@@ -50,6 +60,7 @@ class Scenario:
     traffic: Traffic
     seconds: float = 10.0
     warm_up_s: float = 2.0
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +155,7 @@ class _Cascade:
         self._ends = np.full(count, UNDECIDED, dtype=np.int8)
         self._is_called = np.zeros(count, dtype=np.bool_)
         self._alone = alone
+        self._is_fresh = scenario.is_fresh
 
     def run(self) -> Run:
         lanes, busy_ms = self._fast()
@@ -189,7 +201,7 @@ class _Cascade:
             arrivals = [
                 (self._arrived_ms[self._partition == it] + place.hop_ms).tolist() for it in share
             ]
-            ways_out: list[WayOut[Chunk]] = [self._way_out() for _ in share]
+            ways_out: list[WayOut[Chunk]] = [self._way_out(-math.inf) for _ in share]
             served = serve(arrivals, ways_out, speed)
             lanes += served.lanes
             busy_ms += served.busy_ms
@@ -291,7 +303,7 @@ class _Cascade:
             own = list(chain.from_iterable(delivery.items))
             said += own
             at_ms += [delivery.end_ms + self._place.hop_ms] * len(own)
-        way_out: WayOut[list[Decided]] = self._way_out()
+        way_out: WayOut[list[Decided]] = self._way_out(0.0)
         return JoinLane(
             seen_ms=deferrals.at_join_ms,
             deadlines_ms=deferrals.deadlines_ms,
@@ -300,23 +312,32 @@ class _Cascade:
             results=said,
             way_out=way_out,
             state=fresh_state(self._deployment.join_policy()),
+            late_ms=timer_delays(self._place, self._chance),
         )
 
     def _decide(self, messages: NDArray[np.intp], seen_ms: Floats, reason: Reason) -> None:
         self._ends[messages] = END_OF[reason]
         self._seen_ms[messages] = seen_ms
 
-    def _way_out(self) -> WayOut[Any]:
-        """Of a lane of the fast stage or the joiner."""
+    def _way_out(self, begun_ms: float) -> WayOut[Any]:
+        """Of a lane of the fast stage or the joiner.
+
+        Args:
+            begun_ms: when a lane that starts fresh has begun its last delivery.
+        """
         deployment, place = self._deployment, self._place
         if not deployment.is_exactly_once:
             return self._plain_way_out()
         takes_ms = delivery_times(place.commit_ms, place, self._chance)
-        return WayOut(deployment.commit_interval_ms, deployment.max_delivery_messages, takes_ms)
+        interval_ms = deployment.commit_interval_ms
+        if not self._is_fresh:
+            begun_ms = -interval_ms * float(self._chance.uniform())
+        pace = Pace(interval_ms, begun_ms, timer_delays(place, self._chance))
+        return WayOut(pace, deployment.max_delivery_messages, takes_ms)
 
     def _plain_way_out(self) -> WayOut[Any]:
         takes_ms = delivery_times(self._place.write_ms, self._place, self._chance)
-        return WayOut(0.0, self._deployment.max_delivery_messages, takes_ms)
+        return WayOut(AT_ONCE, self._deployment.max_delivery_messages, takes_ms)
 
     def _ratios(self, times: ModelTimes) -> Iterator[float]:
         return cycle(self._chance.choice(times.ratios, DRAWS).tolist())

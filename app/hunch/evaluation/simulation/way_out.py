@@ -7,7 +7,7 @@ half of what fits has come together. A full outbox keeps its lane waiting.
 
 import math
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -27,24 +27,42 @@ class Delivery(NamedTuple, Generic[T]):
     items: list[T]
 
 
+class Pace(NamedTuple):
+    """How often deliveries begin.
+
+    Attributes:
+        interval_ms: the least time between the beginnings of two.
+        begun_ms: when the last one began before the first message.
+        late_ms: how late each timer fires.
+    """
+
+    interval_ms: float
+    begun_ms: float
+    late_ms: Iterator[float]
+
+
+AT_ONCE = Pace(0.0, -math.inf, repeat(0.0))
+
+
 class WayOut(Generic[T]):
     """The outbox of one lane and its deliveries.
 
     Args:
-        interval_ms: the least time between the beginnings of two deliveries.
+        pace: how often deliveries begin.
         most: records in one delivery.
         takes_ms: how long each delivery takes.
     """
 
-    def __init__(self, interval_ms: float, most: int, takes_ms: Iterator[float]) -> None:
+    def __init__(self, pace: Pace, most: int, takes_ms: Iterator[float]) -> None:
         self.sent: list[Delivery[T]] = []
-        self._interval_ms = interval_ms
+        self._interval_ms = pace.interval_ms
+        self._late_ms = pace.late_ms
         self._most = most
         self._takes_ms = takes_ms
         self._items: list[T] = []
         self._size = 0
         self._next_ms = math.inf
-        self._begun_ms = -math.inf
+        self._begun_ms = pace.begun_ms
         self._free_ms = -math.inf
 
     @property
@@ -64,7 +82,8 @@ class WayOut(Generic[T]):
         if is_urgent or 2 * self._size >= self._most:
             begin_ms = at_once_ms
         else:
-            begin_ms = max(at_once_ms, self._begun_ms + self._interval_ms)
+            begin_ms = self._begun_ms + self._interval_ms
+            begin_ms = max(at_once_ms, begin_ms + next(self._late_ms))
         self._next_ms = min(self._next_ms, begin_ms)
         return at_ms
 
@@ -90,3 +109,8 @@ class WayOut(Generic[T]):
 def delivery_times(median_ms: float, place: Place, chance: np.random.Generator) -> Iterator[float]:
     """Times of the broker, one after the other: log-normal around the median."""
     return cycle((median_ms * np.exp(place.spread * chance.standard_normal(DRAWS))).tolist())
+
+
+def timer_delays(place: Place, chance: np.random.Generator) -> Iterator[float]:
+    """How late timers fire, one after the other: exponential."""
+    return cycle((place.timer_ms * chance.standard_exponential(DRAWS)).tolist())
