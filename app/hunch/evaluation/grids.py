@@ -82,7 +82,7 @@ def least_delta_ms(place: Place, deployment: Deployment) -> float:
 def deltas(least_ms: float, count: int) -> list[int]:
     """As many Δ from a little above the least useful one to one that hardly ever ends a wait."""
     first = max(1.0, 1.2 * least_ms)
-    last = max(40.0 * least_ms, 2_000.0)
+    last = max(12.0 * least_ms, 2_000.0)
     return sorted({round(it) for it in np.geomspace(first, last, count)})
 
 

@@ -99,6 +99,7 @@ class Simulator:
         self.in_time_ms = in_time_ms
         self.prices = prices
         self._summary: Summary | None = None
+        self._exits: dict[tuple[float, tuple[tuple[int, float], ...]], Flags] = {}
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -119,8 +120,11 @@ class Simulator:
 
     def exits(self, setting: Setting) -> Flags:
         """Which rows exit."""
-        judged = self.policy(setting).judge(self.rows.probabilities, self.rows.energies)
-        return np.array(judged.exits, dtype=np.bool_)
+        which = setting.tau, setting.taus
+        if which not in self._exits:
+            judged = self.policy(setting).judge(self.rows.probabilities, self.rows.energies)
+            self._exits[which] = np.array(judged.exits, dtype=np.bool_)
+        return self._exits[which]
 
     def outcome(self, setting: Setting) -> Outcome:
         """What a setting brings about."""

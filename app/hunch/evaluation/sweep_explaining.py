@@ -36,8 +36,10 @@ def points_of(share: float) -> str:
 def estimate_of(sweep: SweepFile, point: Point) -> str:
     """What a point is expected to do, and that nothing of it is guaranteed."""
     outcome, load = point.outcome, sweep.load
-    gap = outcome.gap.value
-    beside = f"{points_of(abs(gap))} {'below' if gap > 0 else 'above'} the slow model"
+    gap = outcome.gap
+    beside = f"{points_of(abs(gap.value))} {'below' if gap.value > 0 else 'above'} the slow model"
+    if gap.low is not None and gap.high is not None:
+        beside += f", on other rows like these {100 * gap.low:.2g} to {100 * gap.high:.2g} below"
     what = "right" if sweep.record.right_by == "label" else "those of the slow model"
     return (
         f"An estimate by simulation, not a guarantee: at {load.rate_per_s:g} messages a second "

@@ -5,13 +5,16 @@ What is found is kept at once (`kept_points`): a sweep that was stopped goes on 
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hunch.core.frontier import CHOICES, OperatingPoint, choose, frontier
+from hunch.errors import ConfigError
 from hunch.evaluation.grids import Taus, beside, grid
 from hunch.evaluation.kept_points import KeptPoints
 from hunch.evaluation.simulation.outcome import Outcome
@@ -136,14 +139,32 @@ def _mapped(simulator: Simulator, jobs: int) -> Iterator[Map]:
     )
 
     def simulate(settings: Sequence[Setting]) -> Iterator[tuple[Setting, Outcome]]:
-        futures = {executor.submit(_outcome, setting): setting for setting in settings}
+        with _deaf_to_ctrl_c():  # processes inherit it: none of them dies aloud while it starts
+            futures = {executor.submit(_outcome, setting): setting for setting in settings}
         for future in as_completed(futures):
             yield futures[future], Outcome.model_validate(future.result())
 
     try:
         yield simulate
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "A process that simulates was killed, most likely for want of memory: take fewer "
+            "--jobs, or a lower --rate."
+        ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _IN_THIS_PROCESS: list[Simulator] = []
