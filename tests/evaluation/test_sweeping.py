@@ -75,6 +75,15 @@ def test_a_sweep_has_all_its_points_and_refines(record, tmp_path):
     assert {it.point for it in found.choices} - {None} <= set(found.frontier)
 
 
+def test_settings_see_the_same_messages(record, tmp_path):
+    """Where every answer is in time, a longer Δ changes nothing, to the last digit."""
+    given = simulator(record)
+    found, _ = found_in(tmp_path, given, taus=[0.5], deltas=[500, 700], rounds=0)
+    one, other = (it.outcome for it in found.points if it.tau == 0.5)
+
+    assert one == other
+
+
 def test_gains_are_the_smaller_of_both_limits(record, tmp_path):
     """min(mu_f, mu_s / D), of mu_s and of mu_f; and 1 / D."""
     found, _ = found_in(tmp_path, simulator(record), rounds=0)
@@ -149,7 +158,7 @@ def test_a_sweep_is_read_as_it_was_written(record, tmp_path):
         file.record.right_by,
         file.record.sha256,
     )
-    assert any("are not counted" in sentence for sentence in file.notes)
+    assert any("do not count" in sentence for sentence in file.notes)
 
 
 @pytest.mark.parametrize(

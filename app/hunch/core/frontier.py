@@ -2,7 +2,8 @@
 
 A point *dominates* another if it is no worse in accuracy (more is better), p95 of the latency and
 cost (less is better), and better in one of them. On the *frontier* is what no point dominates; of
-equal points all are. Each choice is made on the frontier:
+equal points it is the one with most right answers in time, then the first. Choices are made on the
+frontier:
 
     least-cost      the least cost among the points within ε of the slow model's accuracy
     fastest         the lowest p95 among the same
@@ -51,14 +52,16 @@ def dominates(one: OperatingPoint, other: OperatingPoint) -> bool:
 
 
 def frontier(points: Sequence[OperatingPoint]) -> list[int]:
-    """Which points none dominates, from the cheapest to the dearest."""
+    """Which points none dominates, each but once, from the cheapest to the dearest."""
     losses = np.array([_losses(point) for point in points], dtype=np.float64).reshape(-1, 3)
-    kept = [
-        index
-        for index, own in enumerate(losses)
-        if not ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any()
-    ]
-    return sorted(kept, key=lambda index: _order(points, index))
+    kept: dict[tuple[float, ...], int] = {}
+    for index, own in enumerate(losses):
+        if ((losses <= own).all(axis=1) & (losses < own).any(axis=1)).any():
+            continue
+        equal = kept.setdefault(_losses(points[index]), index)
+        if points[index].in_time_per_s > points[equal].in_time_per_s:
+            kept[_losses(points[index])] = index
+    return sorted(kept.values(), key=lambda index: _order(points, index))
 
 
 def choose(

@@ -101,6 +101,17 @@ class Simulator:
         self._summary: Summary | None = None
         self._exits: dict[tuple[float, tuple[tuple[int, float], ...]], Flags] = {}
 
+    def settling(self, longest_delta_ms: float) -> "Simulator":
+        """The same, where all settings up to this Δ see the same messages."""
+        return Simulator(
+            self.rows,
+            self.base,
+            replace(self.scenario, longest_delta_ms=longest_delta_ms),
+            seeds=self.seeds,
+            in_time_ms=self.in_time_ms,
+            prices=self.prices,
+        )
+
     @property
     def scores(self) -> NDArray[np.float64]:
         """[n], what is held against τ."""
@@ -150,7 +161,7 @@ class Simulator:
             scenario.place.model_dump(mode="json"),
             scenario.deployment.model_dump(mode="json"),
             [traffic.rate_per_s, traffic.pattern, traffic.timestamps_ms],
-            [scenario.seconds, scenario.warm_up_s, self.seeds],
+            [scenario.seconds, scenario.warm_up_s, scenario.longest_delta_ms, self.seeds],
             [self.in_time_ms, self.prices.model_dump(mode="json")],
             [setting.tau, setting.delta_ms, setting.taus],
         ]

@@ -84,7 +84,8 @@ def notes_of(simulator: Simulator, record: Record, *, has_own_taus: bool) -> lis
     if has_own_taus:
         said.append("Labels with a tau of their own have it in today's setting only.")
     said.append(
-        f"The first {scenario.warm_up_s:g} s of each run and as long as delta are not counted."
+        f"The first {scenario.warm_up_s:g} s of each run, and as long as the longest delta, do not "
+        "count."
     )
     said.append(
         "Simulated: stages in processes of their own, cores enough, brokers and models as measured."

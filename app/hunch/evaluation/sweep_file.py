@@ -63,7 +63,7 @@ class RecordEntry(_Part):
 
 
 class Load(_Part):
-    """How messages came; `warm_up_s` and Δ before them are not counted."""
+    """How messages came; `warm_up_s` and the longest Δ before them do not count."""
 
     rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     pattern: Pattern

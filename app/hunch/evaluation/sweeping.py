@@ -74,6 +74,7 @@ def sweep(
     Raises `ConfigError` for a grid that makes no sense.
     """
     settings = grid(plan.taus, plan.deltas, plan.today)
+    simulator = simulator.settling(max(setting.delta_ms for setting in settings))
     slow_accuracy = float(simulator.rows.truth.slow_right.mean())
     taus = Taus(simulator.scores)
     with _mapped(simulator, jobs) as simulate:

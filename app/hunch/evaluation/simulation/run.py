@@ -50,8 +50,10 @@ class Scenario:
         place: where.
         deployment: with which processes and bounds.
         traffic: how messages come.
-        seconds: that count; messages go on coming for Δ after them.
-        warm_up_s: before them, with Δ added to it.
+        seconds: that count.
+        warm_up_s: before them.
+        longest_delta_ms: goes on top of the warm-up, and messages come for as long afterwards; Δ
+            where that is longer. Settings with the same one see the same messages.
         is_fresh: whether all stages start at 0, and not at any moment of their commit intervals.
     """
 
@@ -60,6 +62,7 @@ class Scenario:
     traffic: Traffic
     seconds: float = 10.0
     warm_up_s: float = 2.0
+    longest_delta_ms: float = 0.0
     is_fresh: bool = False
 
 
@@ -142,9 +145,10 @@ class _Cascade:
     ) -> None:
         self._policy = policy
         self._place, self._deployment = scenario.place, scenario.deployment
-        self._from_ms = 1000.0 * scenario.warm_up_s + policy.delta_ms
+        settle_ms = max(policy.delta_ms, scenario.longest_delta_ms)
+        self._from_ms = 1000.0 * scenario.warm_up_s + settle_ms
         self._until_ms = self._from_ms + 1000.0 * scenario.seconds
-        self._end_ms = self._until_ms + policy.delta_ms
+        self._end_ms = self._until_ms + settle_ms
         self._arrived_ms = scenario.traffic.times(self._end_ms, seed)
         self._chance = np.random.default_rng([seed, 2])
         count = len(self._arrived_ms)
