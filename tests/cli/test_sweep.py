@@ -102,8 +102,8 @@ def test_a_choice_that_nothing_meets_writes_no_policy(hunch, tmp_path):
 def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
     """Ctrl-C ends it with 130 and a sentence; the next run has the points of the first."""
     command = [sys.executable, "-c", "from hunch.cli import main; main()", "sweep", record]
-    command += ["--rate", "2000", "--seconds", "20", "--rounds", "0", "--jobs", "2"]
-    command += ["--grid", "6x4", "--seeds", "4"]
+    command += ["--rate", "2000", "--seconds", "4", "--rounds", "0", "--jobs", "2"]
+    command += ["--grid", "6x3", "--seeds", "4"]
     environment = {**os.environ, "PYTHONPATH": str(made.APP)}
     with subprocess.Popen(
         command,
@@ -121,10 +121,21 @@ def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=40)
     known = len(points.read_bytes().splitlines())
+    again = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
 
     assert 130 == process.returncode
     assert "hunch: What was found is in sweep.points.jsonl: the same command goes on.\n" == told
-    assert 1 <= known < 24
+    assert 1 <= known < 17
+    assert again.stderr.startswith(f"hunch: {known} points are in sweep.points.jsonl already.\n")
+    assert 17 == len(points.read_bytes().splitlines())
 
 
 @pytest.mark.usefixtures("record")
@@ -133,7 +144,10 @@ def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
     [
         (["r", "--rate", "0"], "--rate is 0, but it must be above 0 messages a second."),
         (["r", "--rate", "nan"], "--rate is nan, but it must be above 0 messages a second."),
-        (["r", "--rate", "1e9"], "13,000,000,000 messages are too many for one run"),
+        (
+            ["r", "--rate", "1e9", "--deltas", "100"],
+            "13,000,000,000 messages are too many for one run",
+        ),
         (["nowhere", "--rate", "1"], "There is no record in nowhere: make one with"),
         (["r", "--rate", "1", "--pattern", "tidal"], "There is no pattern 'tidal': use one of"),
         (["r", "--rate", "1", "--pattern", "recorded"], "The pattern recorded needs the"),
