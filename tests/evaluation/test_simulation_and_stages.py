@@ -26,6 +26,15 @@ CASES: dict[str, dict[str, Any]] = {
     "short of time": {"rate": 100.0, "delta_ms": 25.0, "max_batch_size": 4},
     "without time": {"rate": 100.0, "delta_ms": 0.0},
     "overloaded": {"rate": 600.0, "delta_ms": 150.0, "max_batch_size": 2},
+    "over partitions": {"rate": 250.0, "partitions": 3, "max_batch_size": 4, "fast_ms": 0.0},
+    "overloaded over partitions": {
+        "rate": 500.0,
+        "partitions": 3,
+        "max_batch_size": 4,
+        "fast_ms": 0.0,
+        "delta_ms": 120.0,
+        "max_queue_delay_ms": 5,
+    },
     "in bursts": {"rate": 150.0, "pattern": "burst", "delta_ms": 200.0, "slow_reserve_ms": 20},
 }
 
@@ -42,6 +51,7 @@ async def staged(found, which, *, fast_ms, slow_ms, delta_ms, deployment):
         slow=StubPredictor(sure, service_ms=slow_ms, clock=clock),
         delta_ms=delta_ms,
         clock=clock,
+        partitions=deployment.partitions,
         batch_policy=BatchPolicy(
             max_batch_size=deployment.max_batch_size,
             max_queue_delay_ms=deployment.max_queue_delay_ms,
@@ -55,9 +65,10 @@ async def staged(found, which, *, fast_ms, slow_ms, delta_ms, deployment):
     ) as cascade:
         await cascade.start()
         origins = []
-        for row, at_ms in zip(found.rows.tolist(), found.arrived_ms.tolist(), strict=True):
+        columns = found.rows.tolist(), found.partitions.tolist(), found.arrived_ms.tolist()
+        for row, partition, at_ms in zip(*columns, strict=True):
             await clock.advance(START_MS + at_ms - clock.now_ms())
-            origins.append(cascade.send({"row": row}))
+            origins.append(cascade.send({"row": row}, partition=partition))
         await clock.advance(5_000)
         decided = {}
         for record in cascade.log.records("decisions"):
@@ -71,8 +82,8 @@ async def test_both_decide_the_same_at_the_same_time(case):
     """All but one message in a hundred has the same reason, and comes within 2 ms."""
     changes = dict(CASES[case])
     delta_ms = changes.pop("delta_ms", 1_000.0)
-    fast_ms, slow_ms = 1.5, 8.0
-    where = place(fast_ms=fast_ms, slow_ms=slow_ms)
+    fast_ms, slow_ms = changes.pop("fast_ms", 1.5), 8.0
+    where = place(fast_ms=fast_ms or 1e-6, slow_ms=slow_ms)
     given = scenario(seconds=2.0 - delta_ms / 1000, warm_up=0.0, where=where, fresh=True, **changes)
     which = exits(0.5, rows=100)
     found = simulate(given, which=which, by=policy(delta_ms))

@@ -72,6 +72,7 @@ class Run:
 
     Attributes:
         rows: which row of the record each message is.
+        partitions: which partition of `messages` it came to.
         arrived_ms: when it came.
         seen_ms: when a `read_committed` consumer can see its decision.
         ends: how it ended, a place in `ENDS`.
@@ -84,6 +85,7 @@ class Run:
     """
 
     rows: NDArray[np.intp]
+    partitions: NDArray[np.int64]
     arrived_ms: Floats
     seen_ms: Floats
     ends: NDArray[np.int8]
@@ -173,6 +175,7 @@ class _Cascade:
             raise InvariantBroken("A simulated message has no decision.")
         return Run(
             rows=self._rows,
+            partitions=self._partition,
             arrived_ms=self._arrived_ms,
             seen_ms=self._seen_ms,
             ends=self._ends,
