@@ -146,7 +146,7 @@ def _numbers(outcome: "Outcome", cost: float | None) -> tuple[str, ...]:
     late = "" if outcome.keeps_up else " (overload)"
     return (
         f"{accuracy.value:.2%} ± {half:.2%}",
-        f"{-100 * outcome.gap.value:+.2f}",
+        f"{0.0 - 100 * outcome.gap.value:+.2f}",
         f"{latency.p50_ms.value:.0f}",
         f"{latency.p95_ms.value:.0f}{late}",
         f"{latency.p99_ms.value:.0f}",

@@ -14,7 +14,7 @@ from hunch.core.exiting import ExitPolicy
 from hunch.errors import DataError
 from hunch.evaluation.records import Record
 from hunch.evaluation.simulation.outcome import Outcome, Prices, Summary, Truth
-from hunch.evaluation.simulation.run import Scenario, run, run_alone
+from hunch.evaluation.simulation.run import EDITION, Scenario, run, run_alone
 
 Flags = NDArray[np.bool_]
 
@@ -154,7 +154,7 @@ class Simulator:
         base, scenario = self.base, self.scenario
         traffic = scenario.traffic
         whole = [
-            __version__,
+            [__version__, EDITION],
             self.rows.sha256,
             [base.measure.name, base.measure.numbers, base.temperature],
             [base.max_age_ms, base.deadline_from],

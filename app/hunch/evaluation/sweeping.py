@@ -6,7 +6,7 @@ What is found is kept at once (`kept_points`): a sweep that was stopped goes on 
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -88,7 +88,7 @@ def sweep(
             if turn < plan.rounds:
                 near = _that_matter(simulator, outcomes, slow_accuracy, plan.epsilon)
                 settings = beside(near, outcomes.keys(), taus, MOST_BESIDE)
-    ordered = sorted(outcomes, key=lambda it: (it.tau, it.delta_ms, it.taus))
+    ordered = _ordered(outcomes)
     points = tuple(_point(simulator, setting, outcomes[setting]) for setting in ordered)
     today = ordered.index(plan.today)
     values = [_operating(point, slow_accuracy) for point in points]
@@ -202,6 +202,11 @@ def _operating(point: Point, slow_accuracy: float) -> OperatingPoint:
     )
 
 
+def _ordered(settings: Iterable[Setting]) -> list[Setting]:
+    """Whichever process was faster: of equal points the one with the lower τ and Δ is the first."""
+    return sorted(settings, key=lambda it: (it.tau, it.delta_ms, it.taus))
+
+
 def _that_matter(
     simulator: Simulator,
     outcomes: Mapping[Setting, Outcome],
@@ -209,7 +214,7 @@ def _that_matter(
     epsilon: float,
 ) -> list[Setting]:
     """What is on the frontier, the choices first."""
-    settings = list(outcomes)
+    settings = _ordered(outcomes)
     values = [_operating(_point(simulator, it, outcomes[it]), slow_accuracy) for it in settings]
     chosen = [
         choose(name, values, slow_accuracy=slow_accuracy, epsilon=epsilon) for name in CHOICES

@@ -40,6 +40,8 @@ ENDS: tuple[tuple[Path, Reason], ...] = (
 """How a message can end; a run names them by their place here."""
 END_OF = {reason: number for number, (_, reason) in enumerate(ENDS)}
 UNDECIDED = -1
+EDITION = 1
+"""Goes up when the same scenario and seed give other numbers than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
