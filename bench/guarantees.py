@@ -4,15 +4,15 @@
         [--measure max_probability] [--json]
 
 The rows of a pair (valid and test together) are the population, so that the truth is known. Each
-draw takes as many rows, with replacement: a fifth fits the temperature, the measure and the
-candidates, the rest chooses τ, the population judges it. So rows are exchangeable, as is assumed,
+draw takes as many rows, with replacement, for the record of which `hunch calibrate` makes a policy;
+the policy then judges the population, as a stage would. So rows are exchangeable, as is assumed,
 and a promise is broken by the procedure alone, not by the noise of a small part that judges.
 
-* broken: share of draws with a τ whose risk in the population is above the limit;
-* certified: share of draws with a τ;
+* broken: share of draws with a policy whose risk in the population is above the limit;
+* certified: share of draws with a policy;
 * best test: how often the one τ passes that passes most often, were it known beforehand: what no
   choice of a first candidate can beat;
-* accept: mean exit rate where there is a τ; hindsight: the largest with which the population keeps
+* accept: mean exit rate where there is one; hindsight: the largest with which the population keeps
   the limit at that measure (temperature and numbers fitted to all of it);
 * limit met: the mean of what is limited, as a share of the limit.
 
@@ -22,11 +22,12 @@ For joint-risk the promise is about the mean over draws, not about each of them.
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bench.pairs import Pair, banking77, digits
+from bench.pairs import banking77, digits, fitted_temperature, outcomes
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -34,8 +35,14 @@ from rich.table import Table
 from scipy.stats import binom
 
 from hunch.core.confidence import COUNTS
+from hunch.core.exiting import ExitPolicy
 from hunch.core.fitting import fit_measure
-from hunch.core.selection import Goal, GoalName, Outcomes, candidates, harms_of, select
+from hunch.core.policy import Policy, enforced
+from hunch.core.selection import Goal, GoalName, Outcomes, harms_of
+from hunch.evaluation.calibrating import Plan, calibrate
+from hunch.evaluation.policies import policy_of
+from hunch.evaluation.records import Record
+from hunch.evaluation.splitting import CHOOSE
 
 LEVELS: dict[str, dict[GoalName, tuple[float, ...]]] = {
     "banking77": {
@@ -53,7 +60,7 @@ LEVELS: dict[str, dict[GoalName, tuple[float, ...]]] = {
         "slow-share": (0.1,),
     },
 }
-FIT_SHARE = 0.2
+SETTINGS = ExitPolicy(name="settings", tau=1.0, delta_ms=0.0)
 ROUNDING = 1e-9
 Floats = NDArray[np.float64]
 
@@ -72,19 +79,33 @@ class Counted(NamedTuple):
     limit_met: float
 
 
-def scored(pair: Pair, measure: str, rows: NDArray[np.intp]) -> Floats:
-    """Scores of all rows of a pair, where some of them fit the temperature and the measure."""
-    probabilities, energies = pair.fast.probabilities(pair.fast.fitted(pair.labels, rows))
-    known = pair.outcomes(np.zeros(len(pair.labels)), rows)
+def hindsight_scores(whole: Record, measure: str) -> Floats:
+    """Scores with a temperature and numbers that are fitted to all of the population."""
+    probabilities, energies = whole.fast.probabilities(fitted_temperature(whole.fast, whole.right))
+    known = outcomes(whole, np.zeros(len(whole)))
     fitted = fit_measure(
         measure,
-        probabilities[rows],
-        None if energies is None else energies[rows],
+        probabilities,
+        energies,
         agrees=known.agrees,
         fast_right=known.fast_right,
         slow_right=known.slow_right,
     )
     return fitted.scores(probabilities, energies)
+
+
+def drawn(whole: Record, seed: int) -> Record:
+    """As many rows with replacement; each counts as an input of its own."""
+    rows = np.random.default_rng(seed).integers(0, len(whole), len(whole))
+    inputs = [number.to_bytes(16, "big") for number in range(len(rows))]
+    return replace(whole.part(rows), inputs=inputs, counts=np.ones(len(rows), dtype=np.int64))
+
+
+def exits_of(policy: Policy, whole: Record) -> NDArray[np.bool_]:
+    """Which rows a stage lets exit under the policy."""
+    has_logits = whole.fast.kind == "logits"
+    decides = enforced(policy, SETTINGS, whole.labels, has_logits=has_logits)
+    return np.array(decides.judge(*whole.fast.probabilities(policy.temperatures.fast)).exits)
 
 
 def limited(goal: Goal, rows: Outcomes, taus: Floats) -> tuple[Floats, Floats, Floats]:
@@ -127,40 +148,37 @@ def best_test(goal: Goal, whole: Outcomes, rows: int) -> float | None:
     return max(chances)
 
 
-def counted(pair: Pair, goals: list[Goal], measure: str, draws: int) -> Iterator[Counted]:
+def counted(
+    name: str, whole: Record, goals: list[Goal], measure: str, draws: int
+) -> Iterator[Counted]:
     """Every goal over the same draws."""
-    everything = np.arange(len(pair.labels))
-    whole = pair.outcomes(scored(pair, measure, everything), everything)
+    truth = outcomes(whole, hindsight_scores(whole, measure))
     broken: dict[Goal, list[bool]] = {goal: [] for goal in goals}
     accepts: dict[Goal, list[float]] = {goal: [] for goal in goals}
     met: dict[Goal, list[float]] = {goal: [] for goal in goals}
-    fit_rows = int(FIT_SHARE * len(everything))
-    for seed in track(range(draws), pair.name, console=Console(stderr=True)):
-        rows = np.random.default_rng(seed).integers(0, len(everything), len(everything))
-        scores = scored(pair, measure, rows[:fit_rows])
-        fit = pair.outcomes(scores, rows[:fit_rows])
-        choose = pair.outcomes(scores, rows[fit_rows:])
-        population = pair.outcomes(scores, everything)
+    for seed in track(range(draws), name, console=Console(stderr=True)):
+        record = drawn(whole, seed)
         for goal in goals:
-            tau = select(goal, candidates(goal, fit, len(choose.scores)), choose).tau
-            if tau is None:
+            found = calibrate(record, Plan(goal=goal, measure=measure, seed=seed))
+            if not found.is_certified:
                 broken[goal].append(False)
                 met[goal].append(0.0)
                 continue
-            values, limits, rates = limited(goal, population, np.array([tau]))
+            exits = exits_of(policy_of(found, created="now"), whole).astype(float)
+            values, limits, rates = limited(goal, replace(truth, scores=exits), np.array([0.5]))
             broken[goal].append(bool(values[0] > limits[0] + ROUNDING))
             accepts[goal].append(float(rates[0]))
             met[goal].append(float(values[0] / limits[0]))
     for goal in goals:
         yield Counted(
-            pair=pair.name,
+            pair=name,
             goal=goal.name,
             limit=goal.limit,
             broken=float(np.mean(broken[goal])),
             certified=len(accepts[goal]) / draws,
-            best_test=best_test(goal, whole, len(everything) - fit_rows),
+            best_test=best_test(goal, truth, round(CHOOSE * len(whole))),
             accept=float(np.mean(accepts[goal])) if accepts[goal] else 0.0,
-            hindsight=hindsight(goal, whole),
+            hindsight=hindsight(goal, truth),
             limit_met=float(np.mean(met[goal])),
         )
 
@@ -198,17 +216,17 @@ def main() -> None:
     parser.add_argument("--measure", choices=list(COUNTS), default="max_probability")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    pairs = [digits("valid", "test")]
+    pairs = {"digits": digits("valid", "test")}
     if args.banking77 is not None:
-        pairs.insert(0, banking77(args.banking77, "valid", "test"))
+        pairs = {"banking77": banking77(args.banking77, "valid", "test")} | pairs
     found: list[Counted] = []
-    for pair in pairs:
+    for name, whole in pairs.items():
         goals = [
-            Goal(name=name, limit=limit, confidence=args.confidence)
-            for name, limits in LEVELS[pair.name].items()
+            Goal(name=goal, limit=limit, confidence=args.confidence)
+            for goal, limits in LEVELS[name].items()
             for limit in limits
         ]
-        found += counted(pair, goals, args.measure, args.draws)
+        found += counted(name, whole, goals, args.measure, args.draws)
     if args.json:
         print(json.dumps([row._asdict() for row in found]))
     else:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bench.pairs import Pair, banking77, digits
+from bench.pairs import banking77, digits, fitted_temperature, outcomes
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +28,7 @@ from hunch.core.calibration import expected_calibration_error
 from hunch.core.confidence import COUNTS, MAX_PROBABILITY, max_probability
 from hunch.core.fitting import fit_class_shift, fit_measure
 from hunch.core.selection import Outcomes, harms_of
+from hunch.evaluation.records import Record
 
 ROUNDING = 1e-9
 BY_CLASS = ("max_probability", "learned")
@@ -71,12 +72,13 @@ def lowest(rows: Outcomes, within: float) -> tuple[float, float]:
     return float(taus[last]), float(rates[last])
 
 
-def scores(valid: Pair, test: Pair) -> Iterator[tuple[str, Floats, Floats]]:
+def scores(valid: Record, test: Record) -> Iterator[tuple[str, Floats, Floats]]:
     """Every measure's scores of both parts, fitted to the first."""
     plain = [MAX_PROBABILITY.scores(part.fast.probabilities(1.0)[0]) for part in (valid, test)]
     yield "max_probability, T = 1", plain[0], plain[1]
-    temperature = valid.fast.fitted(valid.labels, np.arange(len(valid.labels)))
-    known = valid.outcomes(plain[0], np.arange(len(valid.labels)))
+    temperature = fitted_temperature(valid.fast, valid.right)
+    best = [part.fast.best(temperature) for part in (valid, test)]
+    known = outcomes(valid, plain[0])
     outputs = [part.fast.probabilities(temperature) for part in (valid, test)]
     for name in COUNTS:
         if name == "energy" and outputs[0][1] is None:
@@ -92,39 +94,36 @@ def scores(valid: Pair, test: Pair) -> Iterator[tuple[str, Floats, Floats]]:
         yield name, one, other
         if name in BY_CLASS:
             harms = harms_of("joint-risk", known) > 0
-            shift = fit_class_shift(one, valid.fast.best(), harms, outputs[0][0].shape[1])
-            shifted = (shift.scores(one, valid.fast.best()), shift.scores(other, test.fast.best()))
-            yield f"{name}, by class", *shifted
+            shift = fit_class_shift(one, best[0], harms, outputs[0][0].shape[1])
+            yield f"{name}, by class", shift.scores(one, best[0]), shift.scores(other, best[1])
 
 
-def judged(valid: Pair, test: Pair, within: float) -> Iterator[Judged]:
+def judged(name: str, valid: Record, test: Record, within: float) -> Iterator[Judged]:
     """Every measure, τ from the valid part, and the oracle."""
-    for name, one, other in scores(valid, test):
-        picking = valid.outcomes(one, np.arange(len(one)))
-        judging = test.outcomes(other, np.arange(len(other)))
+    for measure, one, other in scores(valid, test):
+        picking, judging = outcomes(valid, one), outcomes(test, other)
         tau, _ = lowest(picking, within)
         lost = harms_of("accuracy-within", judging)[other >= tau].sum() / len(other)
         _, hindsight = lowest(judging, within)
-        yield Judged(test.name, name, hindsight, tau, float((other >= tau).mean()), float(lost))
-    everything = np.arange(len(test.labels))
-    harms = harms_of("accuracy-within", test.outcomes(np.zeros(len(everything)), everything))
+        yield Judged(name, measure, hindsight, tau, float((other >= tau).mean()), float(lost))
+    harms = harms_of("accuracy-within", outcomes(test, np.zeros(len(test))))
     allowed = int((harms < 0).sum()) + within * len(harms) + ROUNDING
     accept = 1.0 - max(0, int((harms > 0).sum() - allowed)) / len(harms)
-    yield Judged(test.name, "oracle", accept, 0.0, accept, within)
+    yield Judged(name, "oracle", accept, 0.0, accept, within)
 
 
-def calibrated(valid: Pair, test: Pair) -> Iterator[Calibrated]:
+def calibrated(name: str, valid: Record, test: Record) -> Iterator[Calibrated]:
     """Both models, temperature from the valid part."""
-    for name in ("fast", "slow"):
-        one, other = getattr(valid, name), getattr(test, name)
-        temperature = one.fitted(valid.labels, np.arange(len(valid.labels)))
+    for side in ("fast", "slow"):
+        one, other = getattr(valid, side), getattr(test, side)
+        temperature = fitted_temperature(one, valid.right)
         errors = [
             expected_calibration_error(
-                max_probability(other.probabilities(t)[0]), other.best() == test.labels
+                max_probability(other.probabilities(t)[0]), other.best(t) == test.right
             )
             for t in (1.0, temperature)
         ]
-        yield Calibrated(test.name, name, temperature, errors[0], errors[1])
+        yield Calibrated(name, side, temperature, errors[0], errors[1])
 
 
 def shown(rows: list[Judged], within: float) -> Table:
@@ -160,11 +159,12 @@ def main() -> None:
     parser.add_argument("--within", type=float, default=0.002)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    pairs = [(digits("valid"), digits("test"))]
+    pairs = {"digits": (digits("valid"), digits("test"))}
     if args.banking77 is not None:
-        pairs.insert(0, (banking77(args.banking77, "valid"), banking77(args.banking77, "test")))
-    rows = [row for valid, test in pairs for row in judged(valid, test, args.within)]
-    errors = [row for valid, test in pairs for row in calibrated(valid, test)]
+        parts = (banking77(args.banking77, "valid"), banking77(args.banking77, "test"))
+        pairs = {"banking77": parts} | pairs
+    rows = [row for name, both in pairs.items() for row in judged(name, *both, args.within)]
+    errors = [row for name, both in pairs.items() for row in calibrated(name, *both)]
     if args.json:
         print(json.dumps([row._asdict() for row in rows] + [row._asdict() for row in errors]))
         return

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tests.policies import policy
 
-from hunch.errors import ConfigError
+from hunch.errors import ConfigError, PolicyError
 from hunch.settings import LOGICAL_TOPICS, MASK, Settings, load
 
 
@@ -63,7 +63,23 @@ def test_a_policy_file_stands_between_environment_and_file(empty_folder, monkeyp
 
     assert (0.4, f"policy {made.name}") == (loaded.settings.tau, loaded.sources["tau"])
     assert (2, "HUNCH_DELTA_MS") == (loaded.settings.delta_ms, loaded.sources["delta_ms"])
+    assert loaded.settings == loaded.decided()
     assert 0.1 == load(None, {"policy_file": "off"}).settings.tau
+
+
+@pytest.mark.parametrize("text", [None, "{"])
+def test_a_policy_file_that_cannot_be_read_stops_only_who_decides_by_it(empty_folder, text):
+    """All other settings are there, and the problem is said."""
+    if text is not None:
+        (empty_folder / "p.json").write_text(text)
+    (empty_folder / "hunch.toml").write_text('tau = 0.1\npolicy_file = "p.json"\n')
+
+    loaded = load(None, {})
+
+    assert (0.1, "hunch.toml") == (loaded.settings.tau, loaded.sources["tau"])
+    assert "p.json" in str(loaded.problem)
+    with pytest.raises(PolicyError, match=r"p\.json"):
+        loaded.decided()
 
 
 def test_a_named_file_is_read_instead_of_the_one_in_the_folder(empty_folder):

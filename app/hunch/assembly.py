@@ -104,7 +104,7 @@ def exit_policy_of(settings: Settings) -> ExitPolicy:
 
 
 def enforce(settings: Settings, pair: Pair, policy: Policy) -> ExitPolicy:
-    """What a policy means for this pair; raises `PolicyError` where it was made for another one."""
+    """What a policy means for this pair; raises `PolicyError` where it cannot be used with it."""
     for side, made_for, model in (
         ("fast", policy.models.fast, pair.fast),
         ("slow", policy.models.slow, pair.slow),
@@ -115,7 +115,13 @@ def enforce(settings: Settings, pair: Pair, policy: Policy) -> ExitPolicy:
                 f"{made_for.version} ({made_for.sha256[:8]}) and not for {model.model} "
                 f"({model.sha256[:8]}): calibrate this pair, or name the models it was made for."
             )
-    return enforced(policy, exit_policy_of(settings), pair.fast.labels)
+    output = pair.fast.output
+    return enforced(
+        policy,
+        exit_policy_of(settings),
+        pair.fast.labels,
+        has_logits=output is not None and output.kind == "logits",
+    )
 
 
 def enforce_settings(settings: Settings, pair: Pair) -> ExitPolicy:

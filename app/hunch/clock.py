@@ -4,8 +4,11 @@
 """
 
 import asyncio
+import math
+import threading
 import time
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -24,20 +27,30 @@ class Clock(Protocol):
         """Awaits with a limit; raises `TimeoutError` and cancels when `timeout_ms` have passed."""
 
 
+def utc(now_ms: float) -> str:
+    """A moment as ISO 8601 in UTC, to the second, as files say when they were made."""
+    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).isoformat(timespec="seconds")
+
+
 class SystemClock:
-    """The machine's clock; a step back of the wall clock is not followed, time simply goes on."""
+    """The machine's clock; a step back of the wall clock is not followed, time simply goes on.
+
+    It is the monotonic clock, moved by the most that the wall clock was ever ahead of it. The wall
+    clock is read first: whatever comes between the two readings, a stopped process included, makes
+    that less, not more. Threads may read it too.
+    """
 
     def __init__(self) -> None:
-        self._latest_ms = 0.0
-        self._read_at_s = time.monotonic()
+        self._ahead_s = -math.inf
+        self._lock = threading.Lock()
 
     def now_ms(self) -> float:
-        """Milliseconds since the epoch; goes on at least as the monotonic clock does."""
-        read_at_s = time.monotonic()
-        elapsed_ms = (read_at_s - self._read_at_s) * 1000.0
-        self._read_at_s = read_at_s
-        self._latest_ms = max(self._latest_ms + elapsed_ms, time.time() * 1000.0)
-        return self._latest_ms
+        """Milliseconds since the epoch."""
+        with self._lock:
+            wall_s = time.time()
+            steady_s = time.monotonic()
+            self._ahead_s = max(self._ahead_s, wall_s - steady_s)
+            return (steady_s + self._ahead_s) * 1000.0
 
     async def sleep(self, ms: float) -> None:
         """Waits on the monotonic clock of the event loop."""

@@ -391,7 +391,7 @@ def __getattr__(name: str) -> FastStream:
         raise AttributeError(name)
     configure_logging(SystemClock())
     try:
-        settings = load(None, {}).settings
+        settings = load(None, {}).decided()
         app = Service(settings, settings.stages).app
     except HunchError as error:
         log_event("error", message=str(error), kind=type(error).__name__)

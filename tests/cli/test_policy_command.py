@@ -1,11 +1,17 @@
 """`hunch policy`: what is pushed is shown, and taken back; a wrong file is one sentence."""
 
 import json
+import shutil
 
 import pytest
 from tests.policies import policy
 
+from hunch.bundled import bundled
+from hunch.cli.policy import Turn, _tell
+from hunch.errors import PolicyError
+
 STRANGERS = {side: {"name": "x", "version": "1", "sha256": "0" * 64} for side in ("fast", "slow")}
+HOT = {"fast": 900.0, "slow": 1.0}
 
 
 def test_push_show_and_rollback(hunch, kafka_bootstrap, topic_prefix, tmp_path):
@@ -58,8 +64,11 @@ def test_a_file_is_shown_without_a_broker(hunch, tmp_path):
         ("{", "The policy in p.json cannot be used: Invalid JSON"),
         (policy().text().replace("0.8", "0.9"), "changed after it was made"),
         (policy(models=STRANGERS).text(), "was made for the fast model x@1"),
+        (policy(measure={"name": "sense"}).text(), "no confidence measure 'sense'"),
+        (policy(measure={"name": "learned", "numbers": (0,) * 4}).text(), "number of labels"),
+        (policy(temperatures=HOT).text().replace("900.0", "1e-50"), "temperatures.fast: "),
     ],
-    ids=["absent", "broken", "changed", "for other models"],
+    ids=["absent", "broken", "changed", "other models", "new measure", "learned", "frozen"],
 )
 @pytest.mark.parametrize("command", [("policy", "push", "p.json"), ("run",)], ids=["push", "run"])
 def test_a_policy_that_cannot_be_used_is_one_sentence(hunch, tmp_path, text, said, command):
@@ -72,3 +81,65 @@ def test_a_policy_that_cannot_be_used_is_one_sentence(hunch, tmp_path, text, sai
     assert 2 == done.returncode
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_same_graph_with_other_labels_is_another_model(hunch, tmp_path):
+    """A tau for one label would be held against another: it is not pushed."""
+    shutil.copytree(bundled("models") / "digits-fast" / "1", tmp_path / "turned")
+    described = json.loads((tmp_path / "turned" / "model.json").read_text())
+    described["labels"] = described["labels"][1:] + described["labels"][:1]
+    (tmp_path / "turned" / "model.json").write_text(json.dumps(described))
+    (tmp_path / "p.json").write_text(policy(taus={"3": 0.4}).text())
+    where = {"HUNCH_BOOTSTRAP": "127.0.0.1:1", "HUNCH_FAST_MODEL": "turned"}
+    done = hunch("policy", "push", "p.json", **where)
+
+    assert 2 == done.returncode
+    assert "was made for the fast model digits-fast@1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        (Turn("a", "b", "b", is_written=True), "b is in force, after a"),
+        (Turn(None, "b", "b", is_written=False), "b is in force already"),
+        (Turn("b", "b", "b", is_written=True), "b is in force: it was broken"),
+        (Turn("a", None, None, is_written=True), "settings is in force, after a"),
+    ],
+)
+def test_what_a_turn_came_to_is_one_line(capsys, turn, said):
+    """A person reads what counts now."""
+    _tell(turn, as_json=False)
+
+    assert capsys.readouterr().out.startswith(said)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_push_that_another_one_overtook_says_which_counts(as_json):
+    """Who pushes at the same moment as somebody else learns it."""
+    with pytest.raises(PolicyError, match=r"^c is in force: it was pushed at the same moment as b"):
+        _tell(Turn("a", "b", "c", is_written=True), as_json=as_json)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (("config",), 0, "hunch: There is no policy file gone.json"),
+        (("topics", "plan", "--bootstrap", "embedded"), 0, "hunch: There is no policy file gone"),
+        (("policy", "show", "p.json"), 0, ""),
+        (("policy", "push", "p.json"), 3, "hunch: No Kafka broker answers at 127.0.0.1:1"),
+        (("policy", "rollback"), 3, "hunch: No Kafka broker answers at 127.0.0.1:1"),
+        (("record", "nowhere.jsonl", "--out", "r"), 2, "hunch: There is no file nowhere.jsonl"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_a_missing_policy_file_stops_no_command_that_does_not_need_it(
+    hunch, tmp_path, command, code, said
+):
+    """Recording and pushing are how one comes by it."""
+    (tmp_path / "hunch.toml").write_text('policy_file = "gone.json"\nbootstrap = "127.0.0.1:1"\n')
+    (tmp_path / "p.json").write_text(policy().text())
+    done = hunch(*command)
+
+    assert code == done.returncode
+    assert done.stderr.startswith(said)
+    assert bool(said) == done.stderr.count("\n")

@@ -1,5 +1,6 @@
 """`hunch record` as a process: files, topics, kills, and mistakes in one sentence."""
 
+import codecs
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from tests.brokers import ROOT
+
+from hunch.evaluation.parts import Folder
 
 DYING = Path(__file__).with_name("dying.py")
 DIGITS = ROOT / "models/digits"
@@ -119,6 +122,29 @@ def test_killed_again_and_again_it_gets_done(hunch, killed, data, tmp_path):
     assert recorded(tmp_path / "whole") == recorded(tmp_path / "made")
 
 
+def test_two_do_not_write_to_one_folder(hunch, killed, data, tmp_path):
+    """The second is refused as long as the first is there; a kill leaves no lock behind."""
+    killed(9, "made", data)
+    first = Folder(tmp_path / "made")
+    first.open()
+    refused = hunch("record", data, "--out", "made")
+    first.close()
+    done = hunch("record", data, "--out", "made")
+
+    assert (2, 1, "") == (refused.returncode, refused.stderr.count("\n"), refused.stdout)
+    assert "Another `hunch record` writes to made: wait until it is done" in refused.stderr
+    assert 0 == done.returncode
+
+
+def test_a_file_may_begin_with_a_mark(hunch, tmp_path, lines):
+    """Some editors put one before UTF-8."""
+    (tmp_path / "marked.jsonl").write_bytes(codecs.BOM_UTF8 + b"".join(lines[:20]))
+    done = hunch("record", "marked.jsonl", "--out", "made")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("rows\t20, 20 with a label\n")
+
+
 def test_going_on_is_said(hunch, killed, data):
     """How many rows there are already, on stderr, so that a pipe is not disturbed."""
     killed(9, "made", data)
@@ -185,7 +211,7 @@ def test_rows_that_no_model_answers_are_one_sentence(hunch, tmp_path):
     done = hunch("record", "data.jsonl", "--out", "made")
 
     assert (2, 1) == (done.returncode, done.stderr.count("\n"))
-    assert "No row in made has an answer of both models" in done.stderr
+    assert "No row in made has an answer of the fast model" in done.stderr
 
 
 def test_what_is_left_out_is_said(hunch, tmp_path, lines):

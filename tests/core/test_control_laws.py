@@ -1,5 +1,7 @@
 """The control topic: every reader comes to the same policy, and a rollback undoes a push."""
 
+from functools import partial
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -108,3 +110,56 @@ def test_a_name_without_its_policy_is_refused(value):
 
     with pytest.raises(PolicyError):
         state.in_force()
+
+
+def heard(*changes):
+    """What one knows that has heard these changes, a list for each turn."""
+    state = ControlState()
+    for change in [change for turn in changes for change in turn]:
+        state.take(*change)
+    return state
+
+
+@pytest.mark.parametrize("value", [None, b"{", POLICIES[2].text().encode()])
+def test_pushing_again_mends_what_the_topic_lost(value):
+    """A policy in force whose record is gone or garbled is written again; nothing else turns."""
+    state = heard(ControlState().push(POLICIES[1]))
+    state.take(POLICY + POLICIES[1].name.encode(), value)
+    for change in state.push(POLICIES[1]):
+        state.take(*change)
+
+    assert POLICIES[1] == state.in_force()
+    assert (POLICIES[1].name, None) == state.history
+    assert [] == state.push(POLICIES[1])
+
+
+def test_what_is_not_usable_leaves_the_newest_that_is():
+    """Older policies count before the settings do, and what was passed over is told."""
+    first, second, third = POLICIES[1:4]
+    state = heard(ControlState().push(first))
+    for made in (second, third):
+        for change in state.push(made):
+            state.take(*change)
+
+    def use(made, unusable):
+        if made.name in unusable:
+            raise PolicyError(f"No {made.name}.")
+        return made.tau
+
+    found = []
+    for unusable in ({third.name}, {third.name, second.name}, {it.name for it in POLICIES}):
+        tau, refused = state.usable(partial(use, unusable=unusable))
+        found.append((tau, [it.name for it in refused]))
+
+    assert [
+        (second.tau, [third.name]),
+        (first.tau, [third.name, second.name]),
+        (None, [third.name, second.name, first.name]),
+    ] == found
+
+
+def test_a_policy_from_before_the_settings_came_back_does_not_count():
+    """Who rolled back to the settings has them, whatever was pushed earlier."""
+    state = heard([(IN_FORCE, b'{"v": 1, "policy": null, "before": ["gone"]}')])
+
+    assert (None, []) == state.usable(lambda made: made)

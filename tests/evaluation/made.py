@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hunch.evaluation.parts import Folder, Part
+from hunch.evaluation.record_file import RecordFile
 
 APP = Path(__file__).resolve().parents[2] / "app"
 LABELS = ("a", "b", "c", "d")
@@ -53,7 +54,13 @@ def record(folder, given, *, labels=None, inputs=None, kinds=("logits", "logits"
         )
     )
     written.write_service([("fast", 1, 0.1), ("slow", 1, 2.0)])
-    written.describe(
+    written.describe(described(rows, kinds, marks))
+    return folder
+
+
+def described(rows=3, kinds=("logits", "logits"), marks="1", **changes):
+    """What `record.json` says of so many rows."""
+    return RecordFile.model_validate(
         {
             "models": {
                 side: {
@@ -66,8 +73,13 @@ def record(folder, given, *, labels=None, inputs=None, kinds=("logits", "logits"
                 }
                 for side, kind in zip(("fast", "slow"), kinds, strict=True)
             },
+            "label_field": "label",
+            "max_batch_size": 32,
+            "source": {"kind": "file", "name": "x.jsonl", "sha256": "0" * 64, "rows": rows},
+            "created": "2026-01-01T00:00:00+00:00",
+            "made_by": {},
             "rows": rows,
             "is_complete": True,
         }
+        | changes
     )
-    return folder

@@ -2,7 +2,9 @@
 
 from contextlib import asynccontextmanager
 
+import numpy as np
 import orjson
+from onnx import TensorProto, helper
 from tests.inference import graphs
 
 from hunch.evaluation.parts import Folder
@@ -41,21 +43,38 @@ def message(fast, slow, label=None, **more):
     return orjson.dumps(fields if label is None else fields | {"label": label})
 
 
-def model(folder, side, labels, **changes):
+def raises_from(folder, size):
+    """A model whose logits are its input, and that raises for a batch with a number that large."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["numbers", "place"], ["logits"]),
+    ]
+    shape = (TensorProto.FLOAT, ["N", 2])
+    numbers = np.arange(size, dtype=np.float32)
+    return graphs.write_graph(folder, nodes, {"x": shape}, {"logits": shape}, {"numbers": numbers})
+
+
+def model(folder, side, labels, *, raises=None, **changes):
     """A folder with a model that puts out the message's field of its name."""
     if not folder.exists():
         inputs = {"x": {"field": side}}
-        graphs.passes_through(folder)
+        if raises is None:
+            graphs.passes_through(folder)
+        else:
+            raises_from(folder, raises)
         graphs.described(folder, name=side, inputs=inputs, labels=list(labels), **changes)
     return folder
 
 
 @asynccontextmanager
-async def models(folder, **changes):
-    """Both models, started; `changes` are of the slow one's description."""
+async def models(folder, *, raises=None, **changes):
+    """Both models, started; `changes` are of the slow one's description.
+
+    `raises` is the size of the numbers from which on they raise.
+    """
     folders = {
-        "fast": model(folder / "fast", "fast", FAST),
-        "slow": model(folder / f"slow{len(changes)}", "slow", SLOW, **changes),
+        "fast": model(folder / "fast", "fast", FAST, raises=raises),
+        "slow": model(folder / f"slow{len(changes)}", "slow", SLOW, raises=raises, **changes),
     }
     sides = {
         name: Side(repository.load(str(path)), graphs.predictor(path, max_batch_size=BATCH))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.evaluation import made
 
+from hunch.core.calibration import fit_temperature
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import enforced, parsed
 from hunch.core.selection import Goal
@@ -30,7 +31,7 @@ def plan(name="selective-risk", limit=None, **more):
 
 def made_policy(found, **more):
     """The policy of what was found."""
-    return policy_of(found, created="2026-01-01T00:00:00+00:00", is_timeout_aware=False, **more)
+    return policy_of(found, created="2026-01-01T00:00:00+00:00", **more)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,12 @@ def test_a_stage_decides_as_the_calibration_says(whole, measure, per_class):
     policy = parsed(made_policy(found).text(), "a file")
 
     settings = ExitPolicy(name="settings", tau=0.5, delta_ms=100)
-    stage = enforced(policy, settings, whole.labels)
+    stage = enforced(policy, settings, whole.labels, has_logits=True)
     rows = found.split.judge
     verdicts = stage.judge(*rows.fast.probabilities(policy.temperatures.fast))
 
     assert found.judged.accept_rate == np.mean(verdicts.exits)
-    assert rows.fast.best.tolist() == verdicts.best
+    assert rows.fast.best(policy.temperatures.fast).tolist() == verdicts.best
     assert per_class == bool(policy.taus)
 
 
@@ -82,7 +83,7 @@ def test_the_policy_says_what_it_was_made_from(whole):
     policy = made_policy(calibrate(whole, plan(seed=7)))
 
     assert ("the-fast", "1", "1" * 64) == tuple(policy.models.fast.model_dump().values())
-    assert {"fit": 1000, "choose": 2000, "judge": 1000} == policy.data.rows
+    assert {"fit": 800, "choose": 2400, "judge": 800} == policy.data.rows
     assert (7, whole.sha256) == (policy.data.seed, policy.data.sha256)
     assert ("selective-risk", 0.1, 0.95) == tuple(policy.goal.model_dump().values())
     assert {"tau", "accept_rate", "selective_risk", "accuracy"} <= set(policy.curve)
@@ -112,16 +113,6 @@ def test_temperatures_calibrate(read_of):
     assert found.judged.ece is not None
     assert found.judged.ece_before is not None
     assert found.judged.ece < 0.5 * found.judged.ece_before
-
-
-def test_a_falling_tau_knows_the_slow_model(whole):
-    """With it, the policy says how often the slow model is right on what waits."""
-    found = calibrate(whole, plan())
-
-    policy = policy_of(found, created="now", is_timeout_aware=True)
-
-    assert found.slow_accuracy == policy.slow_accuracy
-    assert made_policy(found).slow_accuracy is None
 
 
 # -- bad input
@@ -239,18 +230,51 @@ def test_slow_hardly_better_than_fast(read_of):
 
 
 def test_nan_probabilities(read_of):
-    """Rows that a model answers with NaN are left out and counted; with none left it says so."""
+    """Rows that the fast model answers with NaN are left out; with none left it says so."""
     given = made.drawn(1000)
     fast, slow = given.fast.copy(), given.slow.copy()
     fast[:30], slow[20:60] = np.nan, np.nan
 
     record = read_of(given._replace(fast=fast, slow=slow))
 
-    assert 940 == len(record)
+    assert 970 == len(record)
     assert {"fast": 30, "slow": 40} == dict(record.failed)
     assert calibrate(record, plan()).selection.is_certified
-    with pytest.raises(DataError, match="has an answer of both models"):
-        read_of(given._replace(fast=np.full_like(fast, np.nan)))
+    for side in ("fast", "slow"):
+        with pytest.raises(DataError, match=f"has an answer of the {side} model"):
+            read_of(given._replace(**{side: np.full_like(fast, np.nan)}))
+
+
+def test_what_only_the_slow_model_fails_on_counts_as_any_other(read_of):
+    """A fast model that is sure and wrong where the slow one is silent gets no small risk."""
+    given = made.drawn(2000, fast=30.0)
+    silent = np.arange(2000) % 4 == 0
+    fast, slow = given.fast.copy(), given.slow.copy()
+    fast[silent] = 30.0 * np.eye(4, dtype=np.float32)[(given.right[silent] + 1) % 4]
+    slow[silent] = np.nan
+
+    found = calibrate(read_of(given._replace(fast=fast, slow=slow)), plan(limit=0.02))
+
+    assert not found.is_certified
+    assert 2000 == sum(found.split.rows().values())
+    assert found.gain is not None
+    assert found.gain.slow_accuracy <= 0.75
+
+
+def test_a_temperature_comes_of_the_rows_that_are_answered(read_of):
+    """Rows on which the slow model is silent change nothing about how sure it may be."""
+    given = made.drawn(2000)
+    slow = given.slow.copy()
+    slow[::3] = np.nan
+
+    found = calibrate(read_of(given._replace(slow=slow)), plan("slow-share"))
+
+    fit = found.split.fit
+    answered = fit.slow.answered
+    assert {} == found.temperatures.kept
+    assert found.temperatures.slow == fit_temperature(
+        fit.slow.scores[answered], fit.right[answered]
+    )
 
 
 def test_labels_unknown_to_the_models(read_of):
@@ -305,3 +329,24 @@ def test_too_much_asked_of_too_few(read_of):
     assert f"of 200 in all; about {found.rows_needed:,} would do" in refusal(found)
     enough = made.drawn(2 * found.rows_needed, fast=6.0, slow=9.0)
     assert calibrate(read_of(enough), asked).is_certified
+
+
+def test_an_input_that_comes_often_and_is_wrong_keeps_a_policy_back(read_of):
+    """Each input counts once in the promise; what messages would get is told, or refuses it."""
+    given = made.drawn(2000, fast=30.0)
+    inputs = list(range(1800)) + [0] * 200
+    fast = given.fast.copy()
+    often = np.array(inputs) == 0
+    right = given.right.copy()
+    right[often] = 0
+    fast[often] = 30.0 * np.eye(4, dtype=np.float32)[1]
+    record = read_of(given._replace(fast=fast, right=right), inputs=inputs)
+
+    found = calibrate(record, plan(limit=0.02))
+
+    assert found.selection.is_certified
+    assert not found.is_certified
+    assert found.by_messages is not None
+    assert found.by_messages.found > 0.09
+    assert "Counted as often as each input came" in refusal(found)
+    assert calibrate(record, plan(limit=0.3)).is_certified

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.evaluation import made
 
-from hunch.core.selection import Goal, Outcomes
+from hunch.core.selection import Goal, Outcomes, select
 from hunch.evaluation.calibrating import Plan, calibrate
 from hunch.evaluation.explaining import notes, refusal, told
 from hunch.evaluation.judging import check, gain
@@ -102,7 +102,7 @@ def test_each_goal_is_held_against_its_own_number(name, limit, found, is_kept):
     """Of four rows three exit, of which the fast model is wrong on one that the slow has right."""
     rows = outcomes([0.9, 0.8, 0.7, 0.1], [1, 0, 1, 0], [1, 1, 1, 1])
 
-    judged = check(Goal(name=name, limit=limit), rows, tau=0.5)
+    judged = check(Goal(name=name, limit=limit), rows, tau=0.5, chose=rows)
 
     assert pytest.approx(found) == judged.found
     assert is_kept == judged.is_kept
@@ -113,7 +113,7 @@ def test_without_exits_there_is_nothing_to_judge():
     """A goal about exits is neither kept nor missed where nothing exits."""
     rows = outcomes([0.1, 0.2], [1, 0], [1, 1])
 
-    assert check(Goal(name="selective-risk", limit=0.1), rows, tau=0.5).found is None
+    assert check(Goal(name="selective-risk", limit=0.1), rows, tau=0.5, chose=rows).found is None
 
 
 def test_what_the_slow_model_gains_is_tested_by_signs():
@@ -125,3 +125,32 @@ def test_what_the_slow_model_gains_is_tested_by_signs():
     assert (10 / 16, 1.0) == (found.fast_accuracy, found.slow_accuracy)
     assert pytest.approx(1 / 64) == found.chance
     assert 1.0 == gain(fast, fast).chance
+
+
+def test_a_limit_on_average_is_not_contradicted_by_chance_alone():
+    """Of draws from one population, hardly any is said to be unlike the rows that chose tau."""
+    chance = np.random.default_rng(5)
+    goal = Goal(name="joint-risk", limit=0.02)
+
+    def drawn(rows):
+        scores = chance.random(rows)
+        right = chance.random(rows) < scores
+        return Outcomes(
+            scores=scores, agrees=right, fast_right=right, slow_right=np.ones(rows, dtype=bool)
+        )
+
+    strange = 0
+    for _ in range(100):
+        chose = drawn(400)
+        tau = select(goal, [], chose).tau
+        assert tau is not None
+        strange += check(goal, drawn(20_000), tau, chose).contradicts
+
+    assert strange <= 5
+
+
+def test_a_total_loss_is_a_contradiction():
+    """Fifty rows that the cascade loses are no chance, though they do not vary."""
+    rows = outcomes([0.9] * 50, [0] * 50, [1] * 50)
+
+    assert check(Goal(name="accuracy-within", limit=0.005), rows, 0.5, rows).contradicts

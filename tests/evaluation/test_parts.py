@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.evaluation.made import described
 
 from hunch.errors import DataError
 from hunch.evaluation.parts import DESCRIPTION, SERVICE, Folder, Part
@@ -32,7 +34,8 @@ def folder(tmp_path):
     """An open record without rows."""
     opened = Folder(tmp_path / "record")
     opened.open()
-    opened.describe({"is_complete": False})
+    opened.describe(described())
+    opened.close()
     return opened
 
 
@@ -84,7 +87,7 @@ def test_what_a_killed_writer_left_is_removed(folder):
     half.write_bytes(b"PAR1")
 
     assert [] == folder.parts()
-    assert {"format": 1, "is_complete": False} == folder.open()
+    assert described() == folder.open()
     assert not half.exists()
 
 
@@ -113,8 +116,8 @@ def test_opening_makes_no_folder(tmp_path):
 
     assert None is opened.open()
     assert not opened.path.exists()
-    opened.describe({})
-    assert {"format": 1} == opened.open()
+    opened.describe(described())
+    assert described() == opened.open()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
@@ -122,7 +125,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(DataError, match="cannot be"):
-        Folder(tmp_path / "file" / "record").describe({})
+        Folder(tmp_path / "file" / "record").describe(described())
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
@@ -143,10 +146,11 @@ def test_without_a_description_there_is_no_record(tmp_path):
     ("text", "said"),
     [
         ("{", "cannot be read"),
-        ("[]", "not of the format 1"),
-        ('{"format": 2}', "not of the format"),
+        ("[]", "not of the format 2"),
+        ('{"format": 1}', "not of the format"),
+        ('{"format": 2}', "is not as `hunch record` wrote it, models: Field required: record"),
     ],
-    ids=["broken", "list", "later format"],
+    ids=["broken", "list", "other format", "nothing in it"],
 )
 def test_a_description_that_means_nothing_is_one_sentence(folder, text, said):
     """Broken JSON, or what another version wrote."""
@@ -154,6 +158,62 @@ def test_a_description_that_means_nothing_is_one_sentence(folder, text, said):
 
     with pytest.raises(DataError, match=said):
         folder.description()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it.pop("rows"), "it is complete, but does not say how many rows it has"),
+        (lambda it: it.update(rows=-1), "rows: Input should be greater than or equal to 0"),
+        (lambda it: it["models"]["slow"].update(kind="luck"), "models.slow.kind: Input should be"),
+        (lambda it: it["models"].pop("fast"), "models.fast: Field required"),
+        (
+            lambda it: it["models"]["fast"].update(labels=["a", "a", "b", "c"]),
+            "models.fast: a label stands in it twice",
+        ),
+        (lambda it: it["models"]["fast"].update(temperature=0), "models.fast.temperature: Input"),
+        (lambda it: it["source"].update(kind="luck"), "source: Input tag 'luck' found"),
+        (lambda it: it.update(more=1), "more: Extra inputs are not permitted"),
+    ],
+)
+def test_a_description_that_was_changed_is_one_sentence(folder, change, said):
+    """It says what is wrong with it, and what to do."""
+    path = folder.path / DESCRIPTION
+    contents = orjson.loads(path.read_bytes())
+    change(contents)
+    path.write_bytes(orjson.dumps(contents))
+
+    with pytest.raises(DataError) as raised:
+        folder.description()
+    assert said in str(raised.value)
+    assert str(raised.value).endswith(": record again into another folder.")
+
+
+def test_one_process_writes_at_a_time(folder):
+    """Another one is refused until the first lets go."""
+    folder.open()
+
+    with pytest.raises(DataError, match="Another `hunch record` writes to"):
+        Folder(folder.path).open()
+    folder.close()
+    other = Folder(folder.path)
+    assert described() == other.open()
+    other.close()
+
+
+def test_one_process_begins_at_a_time(tmp_path):
+    """Of two that find no folder the second is refused, whether the first has ended or not."""
+    first, second, third = (Folder(tmp_path / "record") for _ in range(3))
+    assert [None, None, None] == [it.open() for it in (first, second, third)]
+    first.begin(described())
+
+    with pytest.raises(DataError, match="Another `hunch record` writes to"):
+        second.begin(described(rows=7))
+    first.close()
+    with pytest.raises(DataError, match="Another `hunch record` writes to"):
+        third.begin(described(rows=7))
+    third.close()
+    assert described() == first.description()
 
 
 def test_a_lost_part_is_named(folder):

@@ -61,6 +61,23 @@ def test_tau_is_marked_where_it_was_chosen(calibrated, name, limit):
         assert any(f"tau = {found.selection.tau:.4g}" in it.get_text() for it in axes.texts)
 
 
+def test_reliability_is_of_the_rows_that_are_answered(tmp_path):
+    """Rows on which the slow model is silent make no point of it."""
+    given = made.drawn(1000)
+    slow = given.slow.copy()
+    slow[::2] = np.nan
+    record = read(made.record(tmp_path / "r", given._replace(slow=slow)))
+    found = calibrate(record, Plan(goal=Goal(name="slow-share", limit=0.4)))
+
+    panels = plots._reliability(found).axes
+
+    texts = [text.get_text() for panel in panels for text in panel.texts]
+    assert 4 == len(texts)
+    assert not any("nan" in text for text in texts)
+    lowest = [np.asarray(dots.get_offsets()).min() for dots in panels[1].collections]
+    assert all(np.isfinite(lowest))
+
+
 def test_without_tau_nothing_is_marked(calibrated):
     """What could not be guaranteed is drawn all the same, without a dot."""
     found = calibrated("selective-risk", 0.001)

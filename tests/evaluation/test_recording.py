@@ -61,15 +61,15 @@ async def test_a_record_says_what_it_was_made_of(tmp_path):
     folder = await record(tmp_path, Listed(messages(3)))
     said = Folder(folder).description()
 
-    assert (["no", "yes"], ["yes", "no"]) == tuple(it["labels"] for it in said["models"].values())
-    assert [64, 64] == [len(it["sha256"]) for it in said["models"].values()]
+    assert (("no", "yes"), ("yes", "no")) == (said.models.fast.labels, said.models.slow.labels)
+    assert said.models.fast.sha256 != said.models.slow.sha256
     assert ("listed", BATCH, "label") == (
-        said["source"]["name"],
-        said["max_batch_size"],
-        said["label_field"],
+        said.source.model_dump()["name"],
+        said.max_batch_size,
+        said.label_field,
     )
-    assert {"hunch", "onnxruntime", "machine", "cores"} <= set(said["made_by"])
-    assert (True, 3) == (said["is_complete"], said["rows"])
+    assert {"hunch", "onnxruntime", "machine", "cores"} <= set(said.made_by)
+    assert (True, 3) == (said.is_complete, said.rows)
 
 
 async def test_every_batch_size_is_timed(tmp_path):
@@ -168,6 +168,52 @@ async def test_what_a_model_cannot_answer_is_recorded_with_its_reason(tmp_path):
     for side, rows in gone.items():
         assert rows == [error is not None for error in part.errors[side]]
     assert "must be 2 numbers" in str(part.errors["fast"][3])
+
+
+@pytest.mark.parametrize("stops_at", [None, 0, 10])
+@pytest.mark.parametrize("side", ["fast", "slow"])
+async def test_a_row_on_which_the_runtime_raises_spoils_no_other(tmp_path, side, stops_at):
+    """Nor does it stop the recorder, in the timed batches, in a batch of the record, or again."""
+    values = messages(25)
+    for row in (1, 13):
+        numbers = {"fast": [row, 1], "slow": [2, row]} | {side: [500, 1]}
+        values[row] = message(numbers["fast"], numbers["slow"])
+    if stops_at is not None:
+        with pytest.raises(Stopped):
+            await record(tmp_path, Listed(values), raises=100, on_progress=stop_at(stops_at))
+    folder = await record(tmp_path, Listed(values), raises=100)
+    found = [Folder(folder).read(path) for path in Folder(folder).parts()]
+
+    scores = np.concatenate([part.scores[side] for part in found])
+    whole = np.array([[n, 1] if side == "fast" else [2, n] for n in range(25)], np.float32)
+    whole[[1, 13]] = np.nan
+    assert np.array_equal(whole, scores, equal_nan=True)
+    errors = [error for part in found for error in part.errors[side]]
+    assert [1, 13] == [row for row, error in enumerate(errors) if error]
+    assert "failed on a batch of 1: " in str(errors[13])
+    other = "slow" if side == "fast" else "fast"
+    assert [None] * 25 == [error for part in found for error in part.errors[other]]
+    assert 2 * 3 * recording.TIMED_RUNS == len(Folder(folder).service())
+
+
+async def test_only_rows_that_work_are_timed(tmp_path):
+    """A model that answers none has no times, and the record is made all the same."""
+    values = [message([1], [n, 2]) for n in range(3)]
+    folder = await record(tmp_path, Listed(values))
+
+    assert {"slow"} == {side for side, _, _ in Folder(folder).service()}
+    assert Folder(folder).description().is_complete
+
+
+async def test_a_folder_is_let_go_of(tmp_path):
+    """Whether the recorder was stopped or came to its end."""
+    with pytest.raises(Stopped):
+        await record(tmp_path, Listed(messages(25)), on_progress=stop_at(10))
+    for _ in range(2):
+        folder = Folder(await record(tmp_path, Listed(messages(25))))
+
+        assert folder.open() is not None
+        folder.close()
 
 
 async def test_a_label_that_turns_up_unknown_stops_the_recorder(tmp_path):

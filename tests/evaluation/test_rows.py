@@ -1,5 +1,7 @@
 """Rows of a file: their labels, what is the same input, and what is no message at all."""
 
+import codecs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ from hunch.evaluation.rows import JsonLines, Labels, fingerprint, raw_fingerprin
 LABELS = Labels("label", ["no", "yes", "7"])
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 """Those that a JSON message holds as such; orjson makes floats of larger ones."""
+MIXED = [4, 3, 2, 7, 1, 8, 5, 6]
+"""The order of eight lines; another one would not continue a record that is begun."""
 WORDS = st.lists(st.text("abcXYZ", min_size=1, max_size=5), min_size=1, max_size=5)
 
 
@@ -41,6 +45,31 @@ def test_other_numbers_are_another_input(one, other):
     same = fingerprint({"x": one}, {"x"}) == fingerprint({"x": other}, {"x"})
 
     assert (one == other) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([1, 2], [1.0, 2.0]),
+        (0, -0.0),
+        (10**17, 1e17),
+        (2**63, 2.0**63),
+        (0.1, 0.10000000149011612),
+        (3, 3.0000000001),
+        ([[1, "A  b"]], [[1.0, "a b"]]),
+    ],
+)
+def test_a_number_is_the_same_however_it_is_written(one, other):
+    """A file that another program has written again holds the same inputs."""
+    assert fingerprint({"x": one}, {"x"}) == fingerprint({"x": other}, {"x"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(0.1, 0.1001), (2**53, 2**53 + 1), (1, True), (1, "1"), (1e300, 1e301)]
+)
+def test_what_a_model_tells_apart_is_another_input(one, other):
+    """Also where the numbers are large, or are none."""
+    assert fingerprint({"x": one}, {"x"}) != fingerprint({"x": other}, {"x"})
 
 
 def test_what_is_no_message_is_an_input_of_its_own():
@@ -80,18 +109,34 @@ def test_another_label_is_one_sentence(field, said):
 
 
 @given(
-    st.lists(st.sampled_from([b'{"label": "yes"}', b"", b"  ", b'{"x": 1}\r'])), st.integers(0, 9)
+    st.lists(st.sampled_from([b'{"label": "yes"}', b"", b"  ", b'{"x": 1}\r'])),
+    st.integers(0, 9),
+    st.sampled_from([b"", codecs.BOM_UTF8]),
 )
-async def test_rows_behind_an_origin_are_the_rest(tmp_path_factory, lines, done):
+async def test_rows_behind_an_origin_are_the_rest(tmp_path_factory, lines, done, mark):
     """Blank lines are no rows, and reading on behind any row gives just those that follow."""
-    read = source(tmp_path_factory.mktemp("rows"), b"\n".join(lines))
+    read = source(tmp_path_factory.mktemp("rows"), mark + b"\n".join([*lines, b"{}"]))
+    await read.begin(None)
     whole = [row async for row in read.rows(None)]
+    lines = [*lines, b"{}"]
     expected = [(str(i), line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
-    after = whole[min(done, len(whole) - 1)].origin if whole else None
-    rest = [row async for row in read.rows(after)]
+    done = min(done, len(whole) - 1)
+    rest = [row async for row in read.rows(whole[done].origin)]
 
-    assert expected == whole
-    assert [row for row in whole if after is None or int(row.origin) > int(after)] == rest
+    assert expected == sorted(whole, key=lambda row: int(row.origin))
+    assert whole[done + 1 :] == rest
+
+
+async def test_the_rows_of_a_file_come_mixed_and_always_in_the_same_order(tmp_path):
+    """A file that is sorted by label makes no batches of one class; a record can be continued."""
+    text = b"".join(b'{"x": %d}\n' % n for n in range(8))
+    found = []
+    for _ in range(2):
+        read = source(tmp_path, text)
+        await read.begin(None)
+        found.append([int(row.origin) async for row in read.rows(None)])
+
+    assert found[0] == found[1] == MIXED
 
 
 async def test_a_file_is_known_by_its_contents(tmp_path):

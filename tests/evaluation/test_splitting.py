@@ -24,7 +24,7 @@ def test_every_input_has_exactly_one_part(whole):
     inputs = [it for part in (parts.fit, parts.choose, parts.judge) for it in part.inputs]
     assert 300 == len(inputs) == len(set(inputs))
     assert set(whole.inputs) == set(inputs)
-    assert {"fit": 75, "choose": 150, "judge": 75} == parts.rows()
+    assert {"fit": 60, "choose": 180, "judge": 60} == parts.rows()
 
 
 def test_a_split_follows_from_its_seed(whole):
@@ -41,6 +41,8 @@ def test_rows_of_a_part_keep_what_belongs_to_them(whole):
 
     places = [whole.inputs.index(it) for it in part.inputs]
     assert np.array_equal(whole.right[places], part.right)
+    assert np.array_equal(whole.counts[places], part.counts)
+    assert {1, 2} == set(part.counts.tolist())
     assert np.array_equal(whole.fast.scores[places], part.fast.scores)
     assert np.array_equal(whole.slow.scores[places], part.slow.scores)
 
@@ -51,7 +53,7 @@ def test_another_record_judges_whole(whole, tmp_path):
 
     parts = split(whole, other, seed=0)
 
-    assert {"fit": 105, "choose": 195, "judge": 60} == parts.rows()
+    assert {"fit": 75, "choose": 225, "judge": 60} == parts.rows()
     assert other.inputs == parts.judge.inputs
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.evaluation import made
 from tests.evaluation.simulated import place, policy, scenario
@@ -28,11 +29,16 @@ def record(tmp_path):
     return read(made.record(tmp_path / "r", made.drawn(400)))
 
 
+def rows_of(record):
+    """At the temperatures of the drawn models."""
+    return Rows.of(record, fast_temperature=1.0, slow_temperature=1.0)
+
+
 def simulator(record, **changes):
     """A simulator of half a second at 200 messages a second, where the slow model takes 10 ms."""
     given: dict[str, Any] = {"seeds": (0, 1), "in_time_ms": 50.0, "prices": Prices()}
     load = scenario(rate=200.0, seconds=0.5, warm_up=0.1, where=place(slow_ms=10.0, hop_ms=1.0))
-    return Simulator(Rows.of(record, 1.0), policy(), load, **(given | changes))
+    return Simulator(rows_of(record), policy(), load, **(given | changes))
 
 
 def plan(**changes):
@@ -222,7 +228,7 @@ def test_without_labels_the_slow_model_is_right(tmp_path):
     given = made.drawn(60)
     none = read(made.record(tmp_path / "none", given, labels=[None] * 60))
     some = read(made.record(tmp_path / "some", given, labels=[None] * 20 + ["a"] * 20 + ["b"] * 20))
-    without, partly = Rows.of(none, 1.0), Rows.of(some, 1.0)
+    without, partly = rows_of(none), rows_of(some)
 
     assert ("slow", True, 0) == (
         without.right_by,
@@ -234,3 +240,18 @@ def test_without_labels_the_slow_model_is_right(tmp_path):
         len(partly.truth.slow_right),
         partly.unlabelled,
     )
+
+
+def test_a_row_without_a_slow_answer_is_wrong(tmp_path):
+    """It counts against the slow model, also where that one says what is right."""
+    given = made.drawn(60)
+    slow = given.slow.copy()
+    slow[:6] = np.nan
+    with_labels = read(made.record(tmp_path / "some", given._replace(slow=slow)))
+    without = read(made.record(tmp_path / "none", given._replace(slow=slow), labels=[None] * 60))
+
+    for record in (with_labels, without):
+        truth = rows_of(record).truth
+        assert not truth.slow_right[:6].any()
+    assert not rows_of(without).truth.fast_right[:6].any()
+    assert 54 == rows_of(without).truth.slow_right.sum()

@@ -27,7 +27,10 @@ def write_graph(folder: Path, nodes, inputs, outputs, constants=None) -> Path:
         ]
         for group in (inputs, outputs)
     )
-    initializers = [numpy_helper.from_array(v, k) for k, v in (constants or {}).items()]
+    initializers = [
+        value if isinstance(value, TensorProto) else numpy_helper.from_array(value, name)
+        for name, value in (constants or {}).items()
+    ]
     graph = helper.make_graph(nodes, "tiny", takes, gives, initializers)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     save(helper.make_model(graph, opset_imports=opsets, ir_version=9), folder / "model.onnx")
@@ -100,6 +103,18 @@ def word_lengths(folder: Path, *, padding: bool = True) -> Path:
         tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
         tokenizer.enable_truncation(6)
     tokenizer.save(str(folder / "tokenizer.json"))
+    return with_labels(folder)
+
+
+def with_weights_beside(folder: Path, weights: bytes) -> Path:
+    """A model that adds two numbers to its input, which lie in a file of their own."""
+    two = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    two.data_location = TensorProto.EXTERNAL
+    two.external_data.add(key="location", value="model.data")
+    nodes = [helper.make_node("Add", ["x", "w"], ["logits"])]
+    rows = (TensorProto.FLOAT, ["N", 2])
+    write_graph(folder, nodes, {"x": rows}, {"logits": rows}, {"w": two})
+    (folder / "model.data").write_bytes(weights)
     return with_labels(folder)
 
 

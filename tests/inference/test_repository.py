@@ -68,6 +68,7 @@ def test_config_json_will_do(tmp_path):
         ({"labels": ["no", "no"]}, "two labels are the same"),
         ({"labels": ["no"]}, "labels: "),
         ({"temperature": 0}, "temperature: "),
+        ({"temperature": 1e-50}, "temperature: "),
         ({"inputs": None}, "give either inputs or text"),
         ({"text": {"field": "text"}}, "give either inputs or text"),
         ({"output": {"name": "logits", "kind": "scores"}}, "output.kind: "),
@@ -90,6 +91,7 @@ def test_wrong_description_is_refused(tmp_path, changes, says):
         (json.dumps({"id2label": {"0": "a", "2": "b"}}), "must count from 0 to 1"),
         (json.dumps({"id2label": {"0": "a", "1": "a"}}), "the same label"),
         (json.dumps({"id2label": {"0": "a", "1": "b"}, "temperature": "hot"}), "temperature in"),
+        (json.dumps({"id2label": {"0": "a", "1": "b"}, "temperature": 1e-50}), "temperature in"),
     ],
 )
 def test_wrong_config_is_refused(tmp_path, config, says):

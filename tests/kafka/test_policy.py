@@ -118,3 +118,20 @@ async def test_a_stage_that_starts_later_takes_what_was_pushed(
     assert (made.name, 0.42, 700) == (ready["policy"], ready["tau"], ready["delta_ms"])
     assert "was made for the fast model x@1" in refused["message"]
     assert made.name == refused["stays"]
+
+
+@pytest.mark.timeout(120, func_only=True)
+async def test_two_that_push_at_the_same_moment_learn_what_is_in_force(
+    *, kafka_bootstrap, fresh_topics
+):
+    """Both have read the topic before either writes: the later one counts, and both see it."""
+    prefix = await fresh_topics(partitions=1)
+    settings = Settings(bootstrap=kafka_bootstrap, topic_prefix=prefix)
+    one, other = policy(stem="one"), policy(stem="other")
+    async with command._control(settings) as first, command._control(settings) as second:
+        was_first = await first.write(first.state.push(one), one.name)
+        was_second = await second.write(second.state.push(other), other.name)
+        await first.reader.catch_up(10_000)
+        seen = first.state.history[0]
+
+    assert (one.name, other.name, other.name) == (was_first.now, was_second.now, seen)

@@ -257,3 +257,15 @@ def _strict(message):
     if not isinstance(message["c"], float):
         raise ValueError("c must be a number.")  # noqa: TRY004 - what a StubPredictor asks for
     return [message["c"], 1 - message["c"]]
+
+
+@pytest.mark.parametrize("timestamp", [-1, 0, 2**62])
+async def test_a_timestamp_that_cannot_be_a_time_costs_no_decision(timestamp):
+    """Whatever the client says when it was, the message is deferred and decided."""
+    async with cascade(delta_ms=100) as memory:
+        await memory.start()
+        memory.log.append("messages", 0, None, b'{"c": 0.6}', timestamp=timestamp)
+        await memory.clock.advance(1_000)
+
+        assert ["slow"] == [decision["path"] for decision in memory.decisions()]
+        assert [] == memory.log.records("dead-letters")

@@ -88,3 +88,24 @@ async def test_a_process_that_stood_still_does_not_fence_the_new_owner(stage):
         await memory.clock.advance(5_000)
 
         assert 2 == memory.metrics.snapshot()[f"takeovers{{stage={stage}}}"]
+
+
+async def test_a_commit_that_the_broker_has_not_loaded_yet_is_asked_for_again():
+    """It knows less than this process: the lane waits, and reads nothing twice."""
+    async with transactional() as memory:
+        (running,) = await memory.start("fast")
+        origins = [memory.send(SURE) for _ in range(5)]
+        await memory.clock.advance(100)
+        offsets = memory.log.group("hunch-fast").offsets
+        loaded = dict(offsets)
+        offsets.clear()
+        memory.log.transactions.fence(LANES["fast"])
+        origins.append(memory.send(SURE))
+        await memory.clock.advance(3_000)
+        waiting = dict(running.stage.lanes.running)
+        offsets.update(loaded)
+        await memory.clock.advance(1_000)
+
+        assert {} == waiting
+        assert set(origins) == set(by_origin(memory))
+        assert "duplicates_skipped{stage=fast}" not in memory.metrics.snapshot()

@@ -8,8 +8,9 @@ import pytest
 from tests.policies import policy
 from tests.stages.parties import by_origin, cascade, schema_errors
 
+from hunch.core.batching import BatchPolicy
 from hunch.core.confidence import Measure
-from hunch.core.control import ControlState
+from hunch.core.control import MAX_HISTORY, ControlState
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import enforced
 from hunch.errors import PolicyError
@@ -33,7 +34,7 @@ def control(in_force, metrics=None, *, refuses=()):
     def enforce(made):
         if made.name in refuses:
             raise PolicyError("It was made for another model.")
-        return enforced(made, SETTINGS, ("a", "b"))
+        return enforced(made, SETTINGS, ("a", "b"), has_logits=True)
 
     return Control(in_force, enforce, metrics or Metrics())
 
@@ -72,6 +73,41 @@ async def test_temperatures_of_a_policy_reach_both_models():
     root = 99**0.25
     assert pytest.approx(2 / 3, abs=1e-6) == decision["fast"]["confidence"]
     assert pytest.approx(root / (1 + root), abs=1e-6) == decision["slow"]["confidence"]
+
+
+async def test_what_is_deferred_keeps_the_temperature_of_its_policy():
+    """Two deferrals that share a batch, one from before a push and one from after it."""
+    warm = replace(SETTINGS, name="warm", slow_temperature=2.0)
+    hot = replace(SETTINGS, name="hot", slow_temperature=4.0)
+    in_force = InForce(warm)
+    async with cascade(
+        in_force=in_force, batch_policy=BatchPolicy(max_batch_size=8, max_queue_delay_ms=50)
+    ) as memory:
+        await memory.start()
+        before = memory.send({"c": 0.8})
+        await memory.clock.advance(10)
+        in_force.replace(hot)
+        after = memory.send({"c": 0.8})
+        await memory.clock.advance(200)
+        found = by_origin(memory)
+
+    roots = [99 ** (1 / 2), 99 ** (1 / 4)]
+    decisions = [found[before], found[after]]
+    assert ["warm", "hot"] == [decision["policy"] for decision in decisions]
+    assert [pytest.approx(root / (1 + root), abs=1e-6) for root in roots] == [
+        decision["slow"]["confidence"] for decision in decisions
+    ]
+
+
+def test_temperatures_of_long_ago_are_forgotten():
+    """What is remembered has a bound; for an unknown name the policy in force counts."""
+    in_force = InForce(SETTINGS)
+    for turn in range(MAX_HISTORY + 1):
+        in_force.replace(replace(SETTINGS, name=f"p{turn}", slow_temperature=1.0 + turn))
+
+    assert 2.0 == in_force.slow_temperature("p1")
+    assert 1.0 + MAX_HISTORY == in_force.slow_temperature("p0")
+    assert 1.0 + MAX_HISTORY == in_force.slow_temperature("of another process")
 
 
 async def test_another_measure_shows_its_score():
@@ -139,3 +175,109 @@ def test_a_policy_for_other_models_is_refused_and_the_old_one_stays():
 
     assert good.name == in_force.policy.name
     assert {"policies_refused": 1} == metrics.snapshot()
+
+
+def test_running_and_restarted_stages_decide_by_the_same_policy():
+    """After every push and rollback, refused or not, a process that starts now agrees."""
+    running, first, bad, worse = (
+        InForce(SETTINGS),
+        policy(tau=0.3),
+        policy(tau=0.4),
+        policy(tau=0.5),
+    )
+    refuses = {bad.name, worse.name}
+    listening, state, log = control(running, refuses=refuses), ControlState(), []
+    shown = []
+    for turn in (
+        lambda: state.push(first),
+        lambda: state.push(bad),
+        lambda: state.push(worse),
+        state.rollback,
+        state.rollback,
+        state.rollback,
+        lambda: state.push(bad),
+    ):
+        changes = turn()
+        log += changes
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+        restarted = InForce(SETTINGS)
+        control(restarted, refuses=refuses).take(records(dict(log).items()))
+        shown.append((running.policy.name, restarted.policy.name))
+
+    names = [*[first.name] * 5, "settings", "settings"]
+    assert list(zip(names, names, strict=True)) == shown
+
+
+def test_a_refused_policy_is_told_once_for_each_push():
+    """One that lies below a newer one that is refused too was told when it was pushed."""
+    metrics, bad, worse = Metrics(), policy(tau=0.4), policy(tau=0.5)
+    listening = control(InForce(SETTINGS), metrics, refuses={bad.name, worse.name})
+    state = ControlState()
+    for made in (bad, worse):
+        changes = state.push(made)
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+
+    assert {"policies_refused": 2} == metrics.snapshot()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"name": "of a newer Hunch"},
+        {"name": "mixture", "numbers": [1, 1, 1]},
+        {"name": "energy"},
+        {"name": "learned", "numbers": [0, 0, 0, 0, 0, 0]},
+    ],
+)
+def test_a_measure_that_cannot_be_taken_is_refused_and_stages_go_on(measure):
+    """It is counted, and what was in force stays."""
+    in_force, metrics, good = InForce(SETTINGS), Metrics(), policy(tau=0.3)
+    listening, state = control(in_force, metrics), ControlState()
+    for made in (good, policy(measure=measure)):
+        changes = state.push(made)
+        for change in changes:
+            state.take(*change)
+        listening.take(records(changes))
+
+    assert good.name == in_force.policy.name
+    assert {"policies_refused": 1} == metrics.snapshot()
+
+
+def test_a_policy_that_is_mended_on_the_topic_comes_into_force():
+    """A record that was garbled and is written again counts in running stages, too."""
+    in_force, made = InForce(SETTINGS), policy(tau=0.3)
+    listening = control(in_force)
+    broken = [(b"policy/" + made.name.encode(), b"{"), *ControlState().push(made)[1:]]
+    state = ControlState()
+    for change in broken:
+        state.take(*change)
+    listening.take(records(broken))
+    before = in_force.policy.name
+    for change in state.push(made):
+        listening.take(records([change]))
+
+    assert ("settings", made.name) == (before, in_force.policy.name)
+
+
+@pytest.mark.parametrize("value", [None, b"{"])
+def test_a_policy_that_the_topic_loses_counts_no_more(value):
+    """Running stages do as those do that start afterwards: the newest that is whole counts."""
+    in_force, state, log = InForce(SETTINGS), ControlState(), []
+    first, second = policy(tau=0.3), policy(tau=0.4)
+    listening = control(in_force)
+    for made in (first, second):
+        changes = state.push(made)
+        log += changes
+        for change in changes:
+            state.take(*change)
+    log.append((b"policy/" + second.name.encode(), value))
+    for change in log:
+        listening.take(records([change]))
+    restarted = InForce(SETTINGS)
+    control(restarted).take(records(dict(log).items()))
+
+    assert (first.name, first.name) == (in_force.policy.name, restarted.policy.name)

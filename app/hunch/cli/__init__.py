@@ -1,7 +1,8 @@
 """The command `hunch`: one file a command, imported when it is asked for.
 
 A mistake is one sentence on stderr, `hunch: …`, and an exit code that says who has to act: 2 for
-settings, arguments and models, 3 for the broker, 130 for Ctrl-C, 1 for everything else.
+settings, arguments and models, 3 for the broker, 4 where a goal cannot be guaranteed, 130 for
+Ctrl-C, 1 for everything else.
 """
 
 import importlib

@@ -1,7 +1,6 @@
 """`hunch calibrate`: from recorded answers to a policy, and what it will do in plain words."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -9,7 +8,7 @@ import typer
 
 from hunch.cli.options import Json
 from hunch.cli.output import show_json, show_table
-from hunch.clock import SystemClock
+from hunch.clock import SystemClock, utc
 from hunch.errors import ConfigError, NotCertified
 from hunch.evaluation import require_extra
 
@@ -45,9 +44,6 @@ def calibrate(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="A tau for each label with enough rows.")
     ] = False,
-    timeout_aware: Annotated[
-        bool, typer.Option("--timeout-aware", help="Let tau fall as the slow path congests.")
-    ] = False,
     judge: Annotated[
         Path | None,
         typer.Option(metavar="RECORD", help="Other rows that judge, not a part of the first."),
@@ -68,16 +64,17 @@ def calibrate(
     from hunch.evaluation.records import read  # noqa: PLC0415
 
     plan = Plan(goal=_goal(goal, confidence), measure=measure, is_per_class=per_class, seed=seed)
-    whole = read(record)
-    found = calibrate(whole, plan, None if judge is None else read(judge))
+    records = [read(folder) for folder in (record, judge) if folder is not None]
+    found = calibrate(records[0], plan, None if judge is None else records[1])
+    left_out = [f"{it.folder}: {told}" for it in records for told in it.left_out()]
     policy = None
     if found.is_certified:
-        policy = policy_of(found, created=_now(), is_timeout_aware=timeout_aware)
+        policy = policy_of(found, created=utc(SystemClock().now_ms()))
     if plots is not None:
         _draw(found, plots)
     if policy is not None:
         _write(out, policy.text())
-    _show(found, policy, whole.left_out(), out, as_json=as_json)
+    _show(found, policy, left_out, out, as_json=as_json)
 
 
 def _goal(text: str, confidence: float) -> "Goal":
@@ -94,14 +91,11 @@ def _goal(text: str, confidence: float) -> "Goal":
     return Goal(name=cast("GoalName", name.strip()), limit=limit, confidence=confidence)
 
 
-def _now() -> str:
-    moment = datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC)
-    return moment.isoformat(timespec="seconds")
-
-
 def _write(file: Path, text: str) -> None:
+    from hunch.evaluation.files import write_whole  # noqa: PLC0415  needs the extra
+
     try:
-        file.write_text(text, encoding="utf-8")
+        write_whole(file, text.encode())
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
 

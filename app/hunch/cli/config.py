@@ -4,7 +4,7 @@ import json
 
 import typer
 
-from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
+from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded, tell_problem
 from hunch.cli.output import show_json, show_table
 from hunch.settings import Settings
 
@@ -22,6 +22,7 @@ def config(
 ) -> None:
     """Shows the settings in force and where each value came from."""
     found = loaded(context, config, assignments, bootstrap=bootstrap)
+    tell_problem(found)
     values = found.settings.shown()
     meanings = {key: field.description for key, field in Settings.model_fields.items()}
     if as_json:

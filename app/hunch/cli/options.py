@@ -39,3 +39,9 @@ def loaded(
         overrides[key.strip()] = value
     overrides |= {key: value for key, value in named.items() if value is not None}
     return load(config or context.find_root().obj, overrides)
+
+
+def tell_problem(found: Loaded) -> None:
+    """Says on stderr what is wrong with the policy file, and that it is left out."""
+    if found.problem is not None:
+        typer.echo(f"hunch: {found.problem} It is left out here.", err=True)

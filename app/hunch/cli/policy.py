@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,6 +24,55 @@ from hunch.settings import Settings, read_policy
 
 SETTINGS = "settings"
 """What stands for the settings of each process where no policy was pushed."""
+
+
+class Turn(NamedTuple):
+    """What a command has changed: names of policies, None where the settings count.
+
+    Attributes:
+        before: in force until then.
+        wanted: what the command brings into force.
+        now: in force after it; another one where somebody else has pushed at the same moment.
+        is_written: whether there was anything to write.
+    """
+
+    before: str | None
+    wanted: str | None
+    now: str | None
+    is_written: bool
+
+
+class ControlTopic(NamedTuple):
+    """The control topic, read to its end, and the way to write to it."""
+
+    name: str
+    state: ControlState
+    client: KafkaClient
+    reader: ControlReader
+    timeout_ms: float
+
+    async def write(self, changes: Sequence[Change], wanted: str | None) -> Turn:
+        """Appends all changes as one batch, that nobody sees half of, and reads what came of it."""
+        before = self.state.history[0]
+        if changes:
+            await self._append(changes)
+            await self.reader.catch_up(self.timeout_ms)
+        return Turn(before, wanted, self.state.history[0], is_written=bool(changes))
+
+    async def _append(self, changes: Sequence[Change]) -> None:
+        producer = self.client.producer()
+        await producer.start()
+        try:
+            batch: Any = producer.create_batch()
+            for key, value in changes:
+                if batch.append(timestamp=None, key=key, value=value, headers=[]) is None:
+                    raise PolicyError("The policy is too large for one record of control.")
+            answer = await producer.send_batch(batch, self.name, partition=0)
+            async with asyncio.timeout(self.timeout_ms / 1000):
+                await answer
+        finally:
+            await producer.stop()
+
 
 app = typer.Typer(help="Pushes, shows and takes back the policy that stages decide by.")
 
@@ -46,8 +95,7 @@ def push(
     policy = read_policy(str(file))
     if not force:
         enforce(settings, find_pair(settings), policy)
-    before, changes = asyncio.run(_push(settings, policy))
-    _tell(policy.name, before.history[0], is_changed=bool(changes), as_json=as_json)
+    _tell(asyncio.run(_push(settings, policy)), as_json=as_json)
 
 
 @app.command()
@@ -61,8 +109,7 @@ def rollback(
 ) -> None:
     """Brings back what was in force before the last push: a policy, or the settings."""
     settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
-    before = asyncio.run(_rollback(settings))
-    _tell(before.history[1], before.history[0], is_changed=True, as_json=as_json)
+    _tell(asyncio.run(_rollback(settings)), as_json=as_json)
 
 
 @app.command()
@@ -96,28 +143,26 @@ def show(
         typer.echo(f"before: {name or SETTINGS}")
 
 
-async def _push(settings: Settings, policy: Policy) -> tuple[ControlState, list[Change]]:
-    async with _control(settings) as (client, state):
-        changes = state.push(policy)
-        await _write(settings, client, changes)
-        return state, changes
+async def _push(settings: Settings, policy: Policy) -> Turn:
+    async with _control(settings) as topic:
+        return await topic.write(topic.state.push(policy), policy.name)
 
 
-async def _rollback(settings: Settings) -> ControlState:
-    async with _control(settings) as (client, state):
-        await _write(settings, client, state.rollback())
-        return state
+async def _rollback(settings: Settings) -> Turn:
+    async with _control(settings) as topic:
+        changes = topic.state.rollback()
+        return await topic.write(changes, topic.state.history[1])
 
 
 async def _read(settings: Settings) -> ControlState:
-    async with _control(settings) as (_, state):
-        return state
+    async with _control(settings) as topic:
+        return topic.state
 
 
 @asynccontextmanager
-async def _control(settings: Settings) -> AsyncIterator[tuple[KafkaClient, ControlState]]:
+async def _control(settings: Settings) -> AsyncIterator[ControlTopic]:
     """What the control topic says by now, and the broker to write to."""
-    topic, state, clock = settings.topic("control"), ControlState(), SystemClock()
+    name, state, clock = settings.topic("control"), ControlState(), SystemClock()
 
     def take(records: list[Record]) -> None:
         for record in records:
@@ -130,41 +175,33 @@ async def _control(settings: Settings) -> AsyncIterator[tuple[KafkaClient, Contr
         async with connected(settings) as client:
             async with TopicAdmin(settings.bootstrap, clock, security=settings.security()) as admin:
                 found = await admin.partitions()
-            require_partitions(set(range(found.get(topic, 0))), topic, settings)
-            reader = ControlReader(client, topic, take, clock)
+            require_partitions(set(range(found.get(name, 0))), name, settings)
+            reader = ControlReader(client, name, take, clock)
             try:
                 await reader.start(settings.request_timeout_ms)
-                yield client, state
+                yield ControlTopic(name, state, client, reader, settings.request_timeout_ms)
             finally:
                 await reader.stop()
 
 
-async def _write(settings: Settings, client: KafkaClient, changes: Sequence[Change]) -> None:
-    """Appends all changes as one batch, so that no reader sees half of them."""
-    if not changes:
-        return
-    producer = client.producer()
-    await producer.start()
-    try:
-        batch: Any = producer.create_batch()
-        for key, value in changes:
-            if batch.append(timestamp=None, key=key, value=value, headers=[]) is None:
-                raise PolicyError("The policy is too large for one record of the control topic.")
-        answer = await producer.send_batch(batch, settings.topic("control"), partition=0)
-        async with asyncio.timeout(settings.request_timeout_ms / 1000):
-            await answer
-    finally:
-        await producer.stop()
-
-
-def _tell(now: str | None, before: str | None, *, is_changed: bool, as_json: bool) -> None:
-    now, before = now or SETTINGS, before or SETTINGS
+def _tell(turn: Turn, *, as_json: bool) -> None:
+    """Says what is in force; raises `PolicyError` where that is not what was wanted."""
+    wanted, now, before = (name or SETTINGS for name in (turn.wanted, turn.now, turn.before))
     if as_json:
-        show_json({"in_force": now, "before": before, "changed": is_changed})
-    elif is_changed:
-        typer.echo(f"{now} is in force, after {before}: decisions name it from the next batch on.")
-    else:
+        show_json({"in_force": now, "before": before, "changed": turn.is_written})
+    if wanted != now:
+        raise PolicyError(
+            f"{now} is in force: it was pushed at the same moment as {wanted}. Push or roll back "
+            "once more where that is not what should be."
+        )
+    if as_json:
+        return
+    if not turn.is_written:
         typer.echo(f"{now} is in force already.")
+    elif now == before:
+        typer.echo(f"{now} is in force: it was broken on the control topic and is written again.")
+    else:
+        typer.echo(f"{now} is in force, after {before}: decisions name it from the next batch on.")
 
 
 def _show(policy: Policy, *, as_json: bool) -> None:

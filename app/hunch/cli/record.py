@@ -1,9 +1,8 @@
 """`hunch record`: what both models answer on labelled data, for `hunch calibrate` to read."""
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +12,13 @@ from hunch.assembly import find_pair, make_models
 from hunch.cli.connection import connected, partitions_of, told_as_sentences
 from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.cli.output import show_json, show_table
+from hunch.cli.record_progress import Progress, watching
 from hunch.cli.record_topic import TopicRows
 from hunch.clock import SystemClock
 from hunch.errors import ConfigError
 from hunch.evaluation import require_extra
 from hunch.evaluation.rows import JsonLines, Labels, Source
 from hunch.settings import Settings
-
-OnProgress = Callable[[int, int | None], None]
 
 app = typer.Typer()
 
@@ -72,7 +70,7 @@ def record(
         fast_model=fast_model,
         slow_model=slow_model,
     ).settings
-    with _watching(as_json) as on_progress:
+    with watching(as_json=as_json) as progress:
         asyncio.run(
             _record(
                 settings,
@@ -80,7 +78,7 @@ def record(
                 out=out,
                 label_field=label_field,
                 limit=limit,
-                on_progress=on_progress,
+                progress=progress,
             )
         )
     _sum_up(out, as_json=as_json)
@@ -93,7 +91,7 @@ async def _record(
     out: Path,
     label_field: str,
     limit: int | None,
-    on_progress: OnProgress,
+    progress: Progress,
 ) -> None:
     from hunch.evaluation.parts import Folder  # noqa: PLC0415  needs the extra
     from hunch.evaluation.recording import Recorder, Side  # noqa: PLC0415
@@ -114,9 +112,10 @@ async def _record(
             labels=labels,
             max_batch_size=settings.max_batch_size,
             clock=clock,
-            on_progress=on_progress,
+            on_progress=progress.on_progress,
         )
-        await recorder.run()
+        async with progress.told(clock):
+            await recorder.run()
 
     try:
         for predictor in predictors.values():
@@ -145,57 +144,19 @@ async def _topic_rows(settings: Settings, limit: int | None) -> AsyncIterator[So
                 await consumer.stop()
 
 
-@contextmanager
-def _watching(as_json: bool) -> Iterator[OnProgress]:
-    """A bar on a terminal; elsewhere one line where an earlier record is continued."""
-    told: list[int] = []
-
-    def tell(done: int, _total: int | None) -> None:
-        if done and not told and not as_json:
-            typer.echo(f"hunch: {done:,} rows are recorded already: going on.", err=True)
-        told.append(done)
-
-    if not sys.stderr.isatty() or as_json:
-        yield tell
-        return
-    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("timing", total=None)
-
-        def show(done: int, total: int | None) -> None:
-            tell(done, total)
-            progress.update(task, description="recording", completed=done, total=total)
-
-        yield show
-
-
 def _sum_up(folder: Path, *, as_json: bool) -> None:
-    from hunch.evaluation.records import read, service_times  # noqa: PLC0415  needs the extra
+    from hunch.evaluation.records import read  # noqa: PLC0415  needs the extra
 
-    record, times = read(folder), service_times(folder)
+    record = read(folder)
     labelled = record.is_labelled
     right = record.right[labelled]
-    agreement = float((record.fast.best == record.slow.best).mean())
-    accuracy = {
-        side: float((outputs.best[labelled] == right).mean())
+    best = {
+        side: outputs.best(outputs.temperature)
         for side, outputs in (("fast", record.fast), ("slow", record.slow))
-        if len(right)
+    }
+    agreement = float((best["fast"] == best["slow"]).mean())
+    accuracy = {
+        side: float((found[labelled] == right).mean()) for side, found in best.items() if len(right)
     }
     if as_json:
         show_json(
@@ -204,10 +165,11 @@ def _sum_up(folder: Path, *, as_json: bool) -> None:
                 "rows": len(record),
                 "labelled": len(right),
                 "repeats": record.repeats,
+                "contradictions": len(record.contradictions),
                 "failed": record.failed,
                 "agreement": agreement,
                 "accuracy": accuracy,
-                "service_ms": times,
+                "service_ms": record.service_ms,
                 "sha256": record.sha256,
             }
         )
@@ -216,7 +178,7 @@ def _sum_up(folder: Path, *, as_json: bool) -> None:
         ("rows", f"{len(record):,}, {len(right):,} with a label"),
         *((f"{side} model right", f"{share:.2%}") for side, share in accuracy.items()),
         ("models agree", f"{agreement:.2%}"),
-        *((f"{side} service time", _in_words(sizes)) for side, sizes in times.items()),
+        *((f"{side} service time", _in_words(sizes)) for side, sizes in record.service_ms.items()),
     ]
     show_table(("recorded", str(folder)), rows)
     for sentence in record.left_out():

@@ -36,7 +36,7 @@ def run(
     assignments: Assignments = None,
 ) -> None:
     """Runs the stages, and logs one JSON object a line on stderr."""
-    found = loaded(
+    settings = loaded(
         context,
         config,
         assignments,
@@ -47,7 +47,7 @@ def run(
         slow_model=slow_model,
         tau=tau,
         delta_ms=delta_ms,
-    )
+    ).decided()
     from hunch.main import run as serve  # noqa: PLC0415  a mistake in the settings needs no models
 
-    raise typer.Exit(serve(found.settings, found.settings.stages))
+    raise typer.Exit(serve(settings, settings.stages))

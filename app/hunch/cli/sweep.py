@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -14,7 +13,7 @@ from hunch.cli.options import Assignments, Config, Json, loaded
 from hunch.cli.output import show_json
 from hunch.cli.sweep_options import Numbers, prices_of, processes_of, required
 from hunch.cli.sweep_tables import show_sweep, watching
-from hunch.clock import SystemClock
+from hunch.clock import SystemClock, utc
 from hunch.core.exiting import ExitPolicy
 from hunch.core.policy import Policy, enforced
 from hunch.errors import ConfigError, NotCertified, PolicyError
@@ -131,7 +130,7 @@ def sweep(
         found,
         simulator,
         whole,
-        created=_now(),
+        created=utc(SystemClock().now_ms()),
         epsilon=epsilon,
         arrivals=None if arrivals is None else arrivals.name,
         policy=policy_name,
@@ -183,7 +182,10 @@ def _simulator(
     whole = read(folder)
     policy = None if settings.policy_file is None else read_policy(settings.policy_file)
     base = _in_force(settings, whole, policy)
-    temperature = whole.fast.temperature if base.temperature is None else base.temperature
+    temperatures = (
+        base.temperature or whole.fast.temperature,
+        base.slow_temperature or whole.slow.temperature,
+    )
     scenario = Scenario(
         place=read_place(place, service_samples(folder)),
         deployment=deployment,
@@ -192,7 +194,7 @@ def _simulator(
         warm_up_s=asked.warm_up,
     )
     simulator = Simulator(
-        Rows.of(whole, temperature),
+        Rows.of(whole, fast_temperature=temperatures[0], slow_temperature=temperatures[1]),
         base,
         scenario,
         seeds=range(seeds),
@@ -218,7 +220,12 @@ def _in_force(settings: Settings, record: "Record", policy: Policy | None) -> Ex
                 f"{made_for.version} ({made_for.sha256[:8]}), and {record.folder} was recorded "
                 f"with {model.name}@{model.version} ({model.sha256[:8]}): record that one."
             )
-    return enforced(policy, exit_policy_of(settings), record.labels)
+    return enforced(
+        policy,
+        exit_policy_of(settings),
+        record.labels,
+        has_logits=record.fast.kind == "logits",
+    )
 
 
 def _plan(
@@ -278,14 +285,11 @@ def _write_policy(file: "SweepFile", name: "ChoiceName", out: Path, *, as_json: 
         )
 
 
-def _now() -> str:
-    moment = datetime.fromtimestamp(SystemClock().now_ms() / 1000, tz=UTC)
-    return moment.isoformat(timespec="seconds")
-
-
 def _write(path: Path, text: str) -> None:
+    from hunch.evaluation.files import write_whole  # noqa: PLC0415  needs the extra
+
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 import typer
 
 from hunch.cli.connection import CONNECT_MS, quiet, require_address
-from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
+from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded, tell_problem
 from hunch.cli.output import show_json, show_table
 from hunch.clock import SystemClock
 from hunch.errors import BrokerUnreachable
 from hunch.kafka import topics
 from hunch.kafka.aio import wait_for_broker
 from hunch.kafka.topics import PlannedTopic, Problem, Shape, TopicAdmin
-from hunch.settings import Settings
+from hunch.settings import Loaded, Settings
 
 MISMATCH = 2
 """The exit code where topics are not as Hunch needs them, as for any wrong setting."""
@@ -32,7 +32,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Shows what would be created, and how existing topics differ; changes nothing."""
-    settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
+    settings = _settings(loaded(context, config, assignments, bootstrap=bootstrap))
     try:
         planned = asyncio.run(_plan(settings))
     except BrokerUnreachable:
@@ -69,7 +69,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Creates the topics that are missing, then verifies all; alters and deletes nothing."""
-    settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
+    settings = _settings(loaded(context, config, assignments, bootstrap=bootstrap))
     created, found = asyncio.run(_apply(settings))
     if as_json:
         show_json({"created": [shape.name for shape in created], **_found_json(found)})
@@ -92,7 +92,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Says what is wrong with the topics and how to mend it, with exit code 2."""
-    settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
+    settings = _settings(loaded(context, config, assignments, bootstrap=bootstrap))
     found = asyncio.run(_verify(settings))
     if as_json:
         show_json(_found_json(found))
@@ -101,6 +101,12 @@ def verify(
         if not found:
             typer.echo("All topics are as Hunch needs them.")
     _exit(found)
+
+
+def _settings(found: Loaded) -> Settings:
+    """With the delta of the policy file, which the shortest retention follows from."""
+    tell_problem(found)
+    return found.settings
 
 
 @asynccontextmanager

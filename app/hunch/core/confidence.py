@@ -80,10 +80,17 @@ class Measure:
         ):
             raise ConfigError("The numbers of the measure mixture must be 0 or more, their sum 1.")
 
-    @property
-    def needs_energy(self) -> bool:
-        """Whether it can only be had of a model that puts out logits."""
-        return self.name == "energy"
+    def require(self, labels: int, *, has_logits: bool) -> None:
+        """Raises `ConfigError` where it cannot be taken of a model with so many labels.
+
+        Args:
+            labels: k ≥ 2.
+            has_logits: whether the model puts out logits, and not probabilities.
+        """
+        if self.name == "energy" and not has_logits:
+            raise _no_logits()
+        if self.name == "learned" and len(self.numbers) != min(labels, TOP) + 2:
+            raise _other_labels()
 
     def scores(self, probabilities: NDArray[np.float32], energies: Floats | None = None) -> Floats:
         """The score of each row, in [0, 1].
@@ -116,10 +123,7 @@ class Measure:
 
     def _of_energies(self, energies: Floats | None) -> Floats:
         if energies is None:
-            raise ConfigError(
-                "The measure energy needs logits, and the fast model puts out probabilities: "
-                "choose another measure."
-            )
+            raise _no_logits()
         centre, scale = self.numbers
         return logistic((energies - centre) / scale)
 
@@ -127,14 +131,25 @@ class Measure:
         columns = features(probabilities)
         bias, *weights = self.numbers
         if len(weights) != columns.shape[1]:
-            raise ConfigError(
-                "The measure learned was fitted to a model with another number of labels: "
-                "calibrate it again."
-            )
+            raise _other_labels()
         return logistic(-(_weighted(columns, weights) + bias))
 
 
 MAX_PROBABILITY = Measure("max_probability")
+
+
+def _no_logits() -> ConfigError:
+    return ConfigError(
+        "The measure energy needs logits, and the fast model puts out probabilities: choose "
+        "another measure."
+    )
+
+
+def _other_labels() -> ConfigError:
+    return ConfigError(
+        "The measure learned was fitted to a model with another number of labels: calibrate it "
+        "again."
+    )
 
 
 def logistic(values: Floats) -> Floats:

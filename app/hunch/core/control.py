@@ -1,13 +1,20 @@
 """The control topic's meaning: which policy was pushed, and which ones before it.
 
 Every policy is a record of its own, under the key `policy/<name>`; the record `in-force` names the
-one that counts. So a policy is taken whole or not at all, and one that was pushed before can be
-named again.
+one that counts, and those before it. So a policy is taken whole or not at all, and one that was
+pushed before can be named again.
+
+Who cannot use the newest one takes the newest that it can: so one that reads the topic from its
+start comes to the same as one that has heard it all.
+
+Two that push at the same moment do not see each other: the later one is in force, and the earlier
+one is not in its history. Who pushes reads back what came of it.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from hunch.core.policy import Policy, parsed
 from hunch.errors import ConfigError, PolicyError, WireError
@@ -19,6 +26,14 @@ MAX_HISTORY = 20
 """Policies that can be rolled back to; older ones leave the topic."""
 Change = tuple[bytes, bytes | None]
 """Key and value of a record to be written; None removes the key."""
+T = TypeVar("T")
+
+
+class Refused(NamedTuple):
+    """A policy that cannot be used, and why."""
+
+    name: str
+    error: PolicyError
 
 
 @dataclass(slots=True)
@@ -48,12 +63,30 @@ class ControlState:
             self.policies.pop(name, None)
         else:
             self.policies[name] = value
-        return False
+        return name in self.history
 
     def in_force(self) -> Policy | None:
         """The policy that was pushed last; None where the settings count. Raises `PolicyError`."""
         name = self.history[0]
         return None if name is None else self.policy(name)
+
+    def usable(self, use: Callable[[Policy], T]) -> tuple[T | None, list[Refused]]:
+        """What the newest policy that can be used means, and the newer ones that cannot.
+
+        Args:
+            use: what a policy means; raises `PolicyError` where it cannot be used.
+
+        Without any, and where the settings came after it, that is None.
+        """
+        refused: list[Refused] = []
+        for name in self.history:
+            if name is None:
+                break
+            try:
+                return use(self.policy(name)), refused
+            except PolicyError as error:
+                refused.append(Refused(name, error))
+        return None, refused
 
     def policy(self, name: str) -> Policy:
         """A policy that was pushed; raises `PolicyError`."""
@@ -65,11 +98,12 @@ class ControlState:
         return found
 
     def push(self, policy: Policy) -> list[Change]:
-        """The records that bring a policy into force; none where it is already."""
-        if self.history[0] == policy.name:
+        """The records that bring a policy into force; none where it is already, whole."""
+        text, is_newest = policy.text().encode(), self.history[0] == policy.name
+        if is_newest and self.policies.get(policy.name) == text:
             return []
-        changes: list[Change] = [(POLICY + policy.name.encode(), policy.text().encode())]
-        return changes + self._turn((policy.name, *self.history))
+        history = self.history if is_newest else (policy.name, *self.history)
+        return [(POLICY + policy.name.encode(), text), *self._turn(history)]
 
     def rollback(self) -> list[Change]:
         """The records that bring back what was in force before; raises `ConfigError`."""

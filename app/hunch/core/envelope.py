@@ -7,6 +7,11 @@ decisions of the joiner become objects; exits travel as columns of their batch.
 from dataclasses import dataclass
 from enum import StrEnum
 
+NUMBERS_END = 2**53
+"""Numbers on the wire lie below: many readers of JSON know no larger integer exactly."""
+LONGEST_MS = 1_000_000_000_000
+"""About 30 years: a deadline must stay a number that fits its header."""
+
 
 class Path(StrEnum):
     """By which way a message was decided."""

@@ -44,7 +44,8 @@ class ExitPolicy:
         measure: from probabilities to the score.
         temperature: divides the fast model's logits; None is the model's own.
         slow_temperature: divides the slow model's logits.
-        slow_accuracy: with it, τ falls as the slow path congests; None for never.
+        slow_accuracy: with it, τ falls with the timeout share that `judge` is told; None for
+            never. No stage measures that share yet, so there τ stays as it is.
         delta_ms: the time the slow model gets.
         max_age_ms: older messages exit at once, whatever their score; None for never.
         deadline_from: whether Δ counts from the deferral or from the record's timestamp.
@@ -81,7 +82,8 @@ class ExitPolicy:
         Args:
             probabilities: [n, k], temperature applied.
             energies: [n], for the measure that needs them.
-            timeout_share: the share of deferrals whose slow answer comes too late.
+            timeout_share: the share of deferrals whose slow answer comes too late; counts where
+                there is a `slow_accuracy`.
         """
         best = probabilities.argmax(axis=1)
         confidences = max_probability(probabilities)

@@ -14,13 +14,16 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hunch.core.confidence import Measure
+from hunch.core.envelope import LONGEST_MS
 from hunch.core.exiting import ExitPolicy
-from hunch.errors import PolicyError
+from hunch.errors import ConfigError, PolicyError
 
 CHECKSUM_DIGITS = 8
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 1000.0
+"""Far beyond what is ever fitted; logits that are divided by less leave the range of float32."""
+Temperature = Annotated[float, Field(ge=LOWEST_TEMPERATURE, le=HIGHEST_TEMPERATURE)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -44,7 +47,12 @@ class Temperatures(_Part):
 
 
 class ModelEntry(_Part):
-    """A model that the policy was made for; `sha256` is that of its graph."""
+    """A model that the policy was made for.
+
+    `sha256` is over all that its scores depend on: the graph and the weights beside it, the
+    tokenizer, and what its description says of labels, inputs and output. It is not over the
+    temperature, which the policy replaces.
+    """
 
     name: Text
     version: Text
@@ -86,7 +94,6 @@ class Contents(_Part):
         measure: from the fast model's probabilities to the score.
         tau: exit iff score ≥ τ.
         taus: fast label → its own τ; all other labels have the common one.
-        slow_accuracy: with it, τ falls as the slow path congests (`hunch.core.timeouts`).
         temperatures: of both models.
         delta_ms: the time the slow model gets, where the policy says so.
         models: which it was made for.
@@ -103,9 +110,8 @@ class Contents(_Part):
     measure: MeasureEntry = MeasureEntry()
     tau: Share
     taus: dict[str, Share] = Field(default_factory=dict)
-    slow_accuracy: Share | None = None
     temperatures: Temperatures
-    delta_ms: Annotated[int, Field(ge=0)] | None = None
+    delta_ms: Annotated[int, Field(ge=0, le=LONGEST_MS)] | None = None
     models: Models
     data: Data
     curve: dict[str, list[Finite | None]] = Field(default_factory=dict)
@@ -161,15 +167,19 @@ def parsed(text: bytes | str, where: str) -> Policy:
         raise PolicyError(f"The policy in {where} cannot be used: {said}.") from None
 
 
-def enforced(policy: Policy, settings: ExitPolicy, labels: Sequence[str]) -> ExitPolicy:
+def enforced(
+    policy: Policy, settings: ExitPolicy, labels: Sequence[str], *, has_logits: bool
+) -> ExitPolicy:
     """What the fast stage decides by under a policy; what it leaves open is as in the settings.
 
     Args:
         policy: which was made for the models in use.
         settings: what counts without it.
         labels: of the fast model, in the order of its columns.
+        has_logits: whether the fast model puts out logits, and not probabilities.
 
-    Raises `PolicyError` for a τ of a label that the model does not have.
+    Raises `PolicyError` for a τ of a label that the model does not have, and for a measure that is
+    unknown, has other numbers than it must, or cannot be taken of this model.
     """
     column_of = {label: column for column, label in enumerate(labels)}
     if unknown := sorted(set(policy.taus) - set(column_of)):
@@ -177,14 +187,18 @@ def enforced(policy: Policy, settings: ExitPolicy, labels: Sequence[str]) -> Exi
             f"The policy {policy.name} has a tau for the label {unknown[0]!r}, which the fast "
             "model does not know: calibrate it again with this model."
         )
+    try:
+        measure = Measure(policy.measure.name, policy.measure.numbers)
+        measure.require(len(labels), has_logits=has_logits)
+    except ConfigError as error:
+        raise PolicyError(f"The policy {policy.name} cannot be used: {error}") from None
     return replace(
         settings,
         name=policy.name,
         tau=policy.tau,
         taus={column_of[label]: tau for label, tau in policy.taus.items()},
-        measure=Measure(policy.measure.name, policy.measure.numbers),
+        measure=measure,
         temperature=policy.temperatures.fast,
         slow_temperature=policy.temperatures.slow,
-        slow_accuracy=policy.slow_accuracy,
         delta_ms=settings.delta_ms if policy.delta_ms is None else policy.delta_ms,
     )

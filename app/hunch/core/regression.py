@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.stats import norm, qmc
 
 from hunch.core.confidence import logistic
 
@@ -24,6 +25,18 @@ class Regression(NamedTuple):
     def chances(self, columns: Floats) -> Floats:
         """[n, d] → [n]."""
         return logistic(columns @ self.weights + self.bias)
+
+    def alternatives(self, columns: Floats, ridge: float, count: int) -> list["Regression"]:
+        """Regressions that the rows it was fitted to leave about as likely: Laplace's draws."""
+        chances = self.chances(columns)
+        design = np.column_stack([np.ones(len(columns)), columns])
+        held = np.diag([FARTHEST**-2.0] + [ridge] * len(self.weights))
+        curvature = (design * (chances * (1.0 - chances))[:, None]).T @ design + held
+        dimensions = len(self.weights) + 1
+        quantiles = qmc.Halton(dimensions, scramble=False).random(count + 1)[1:]
+        spread = np.linalg.cholesky(np.linalg.inv(curvature))
+        numbers = np.append(self.bias, self.weights) + norm.ppf(quantiles) @ spread.T
+        return [Regression(float(drawn[0]), drawn[1:]) for drawn in numbers]
 
 
 def fit_regression(

@@ -1,16 +1,17 @@
 """τ for a named goal, with what is promised of it; rows are exchangeable with the traffic.
 
     selective-risk   P(fast wrong | exit) ≤ limit, with confidence. Learn-then-Test (Angelopoulos
-                     et al. 2021): exact binomial p-values, fixed sequences.
+                     et al. 2021): exact binomial p-values, a fixed sequence.
     agreement        P(fast = slow | exit) ≥ limit, with confidence: the same test, no labels.
-    accuracy-within  accuracy of slow - accuracy of the cascade ≤ limit, with confidence: the same
-                     sequences, exact trinomial p-values (`hunch.core.significance`).
+    accuracy-within  accuracy of slow - accuracy of the cascade ≤ limit, with confidence: a
+                     sequence, exact trinomial p-values (`hunch.core.significance`).
     joint-risk       P(exit, fast wrong, slow right) ≤ limit on average over calibrations:
                      conformal risk control (Angelopoulos et al. 2022).
     slow-share       P(score < τ) ≤ limit, with confidence: an order statistic, no labels.
 
 The candidates of a sequence come from other rows than those that test them (`candidates` is given
-the fit split). With J sequences each is tested at (1 - confidence) / J.
+the fit split). A promise is one of one choice: of several, by other seeds or goals, the one that
+passed has no such confidence.
 """
 
 import math
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from hunch.core.power import MOST_ROWS, plan_of, rows_for_loss
+from hunch.core.power import MOST_ROWS, outlook_of, rows_for_loss
 from hunch.core.significance import loss_p_value, risk_p_value
 from hunch.errors import ConfigError, DataError
 
@@ -181,8 +182,8 @@ def harms_of(name: GoalName, outcomes: Outcomes) -> NDArray[np.int8]:
     return outcomes.slow_right.astype(np.int8) - outcomes.fast_right.astype(np.int8)
 
 
-def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]]:
-    """The sequences in which candidates for τ are tested, each descending.
+def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[float]:
+    """The sequence in which candidates for τ are tested, descending.
 
     With few exits no test can pass, so that a sequence which began at the largest τ would end
     there. It begins where the fit split says that it most likely passes.
@@ -200,18 +201,18 @@ def candidates(goal: Goal, fit: Outcomes, rows: int) -> Sequence[Sequence[float]
     level, limit = 1.0 - goal.confidence, goal.harm_limit
     harms = harms_of(goal.name, fit)
     if goal.name == "accuracy-within" and loss_p_value(0, 0, rows, limit, level) <= level:
-        return [taus.tolist()]
-    chances = plan_of(fit.scores, harms > 0, taus).chances(rows, limit, level)
+        return list(taus.tolist())
+    chances = outlook_of(fit.scores, harms > 0, taus).chances(rows, limit, level)
     start = len(taus) - 1 - int(np.argmax(chances[::-1]))
-    return [taus[start:].tolist()]
+    return list(taus[start:].tolist())
 
 
-def select(goal: Goal, sequences: Sequence[Sequence[float]], outcomes: Outcomes) -> Selection:
+def select(goal: Goal, sequence: Sequence[float], outcomes: Outcomes) -> Selection:
     """The lowest τ of which the goal can be promised.
 
     Args:
         goal: what τ is to bring about.
-        sequences: what `candidates` made of other rows; not used for joint-risk and slow-share.
+        sequence: what `candidates` made of other rows; not used for joint-risk and slow-share.
         outcomes: the rows that decide; nothing else may have been chosen by them.
 
     Raises `DataError` without rows, and without labels where the goal needs them.
@@ -225,21 +226,19 @@ def select(goal: Goal, sequences: Sequence[Sequence[float]], outcomes: Outcomes)
         case "joint-risk":
             return _by_average(goal, outcomes)
         case _:
-            return _by_tests(goal, sequences, rows)
+            return _by_tests(goal, sequence, rows)
 
 
-def _by_tests(goal: Goal, sequences: Sequence[Sequence[float]], rows: _Sorted) -> Selection:
-    level = (1.0 - goal.confidence) / len(sequences)
+def _by_tests(goal: Goal, sequence: Sequence[float], rows: _Sorted) -> Selection:
+    level = 1.0 - goal.confidence
     tested: list[Tested] = []
-    passed: list[float] = []
-    for sequence in sequences:
-        for tau in sequence:
-            test = _test(goal, tau, rows, level)
-            tested.append(test)
-            if test.p_value > level:
-                break
-            passed.append(tau)
-    tau_found = min(passed, default=None)
+    tau_found = None
+    for tau in sequence:
+        test = _test(goal, tau, rows, level)
+        tested.append(test)
+        if test.p_value > level:
+            break
+        tau_found = tau
     return Selection(
         tau=tau_found,
         method=METHODS[goal.name],
@@ -266,7 +265,7 @@ def _rows_needed(goal: Goal, rows: _Sorted, level: float) -> int | None:
     if goal.name == "accuracy-within":
         _, losses, gains = rows.counts(taus)
         return rows_for_loss(losses, gains, rows.rows, limit, level)
-    return plan_of(rows.scores, rows.harms > 0, taus).rows_needed(limit, level)
+    return outlook_of(rows.scores, rows.harms > 0, taus).rows_needed(limit, level)
 
 
 def _grid(scores: Floats) -> Floats:

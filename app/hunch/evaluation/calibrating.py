@@ -17,7 +17,16 @@ from hunch.core.confidence import Measure
 from hunch.core.fitting import ClassShift, fit_class_shift, fit_measure
 from hunch.core.selection import Goal, Outcomes, Selection, candidates, curve, harms_of, select
 from hunch.errors import DataError, NotCertified
-from hunch.evaluation.judging import Check, Gain, Judged, check, gain, judged
+from hunch.evaluation.judging import (
+    ByMessages,
+    Check,
+    Gain,
+    Judged,
+    by_messages,
+    check,
+    gain,
+    judged,
+)
 from hunch.evaluation.records import Record
 from hunch.evaluation.splitting import FIT, LEAST_ROWS, Split, share_that_chooses, split
 
@@ -44,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Temperatures:
+class FittedTemperatures:
     """What divides the logits of each model.
 
     Attributes:
@@ -73,32 +82,35 @@ class Calibration:
         curve: what would come of other τ, on the judging rows.
         judged: what was found on them; at this τ, where there is one.
         check: of the goal on them; None without τ.
+        by_messages: the same number where each input counts as often as it came; None without τ, or
+            where none came twice.
         only_label: that all labelled rows have, where it is one.
         gain: what the slow model has over the fast one, on all rows of the record; None without
             labels.
-        slow_accuracy: of the slow model on the choosing rows that are deferred.
         rows_needed: without τ, about how many rows in all would do; None where none would.
     """
 
     plan: Plan
     split: Split
     unlabelled: int
-    temperatures: Temperatures
+    temperatures: FittedTemperatures
     measure: Measure
     selection: Selection
     taus: Mapping[str, float]
     curve: Mapping[str, list[float | None]]
     judged: Judged
     check: Check | None
+    by_messages: ByMessages | None
     only_label: str | None
     gain: Gain | None
-    slow_accuracy: float | None
     rows_needed: int | None
 
     @property
     def is_certified(self) -> bool:
-        """Whether there is a τ that the judging rows do not contradict."""
-        return self.check is not None and not self.check.contradicts
+        """Whether there is a τ, and neither judging rows nor repeats contradict it."""
+        if self.check is None or self.check.contradicts:
+            return False
+        return self.by_messages is None or self.by_messages.is_kept
 
 
 def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibration:
@@ -116,7 +128,12 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
     others = None if judge is None else _usable(judge, plan.goal)[0]
     parts = split(used, others, plan.seed)
     apart = judge is not None
-    if parts.is_too_small:
+    if parts.too_small() == ["judge"] and judge is not None:
+        raise NotCertified(
+            f"{len(parts.judge):,} rows in {judge.folder} are too few to judge tau: record at "
+            f"least {LEAST_ROWS}, or leave --judge out."
+        )
+    if parts.too_small():
         needed = _in_all(_least_rows(plan.goal), apart)
         more = "" if needed is None else f"; at least {needed:,} are needed"
         raise NotCertified(
@@ -138,12 +155,18 @@ def calibrate(record: Record, plan: Plan, judge: Record | None = None) -> Calibr
         taus={} if tau is None else scored.taus(tau, record.labels),
         curve=curve(rest),
         judged=judged(parts.judge, rest, tau, temperatures.fast),
-        check=None if tau is None else check(plan.goal, rest, tau),
+        check=None if tau is None else check(plan.goal, rest, tau, choose),
+        by_messages=None if tau is None else _by_messages(plan.goal, scored, used, tau),
         only_label=_only_label(used),
-        gain=_gain(used),
-        slow_accuracy=None if tau is None else _slow_accuracy(choose, tau),
+        gain=_gain(used, temperatures),
         rows_needed=_in_all(selection.rows_needed, apart),
     )
+
+
+def _by_messages(goal: Goal, scored: "_Scored", record: Record, tau: float) -> ByMessages | None:
+    if (record.counts == 1).all():
+        return None
+    return by_messages(goal, scored.outcomes(record), tau, record.counts)
 
 
 def _least_rows(goal: Goal) -> int | None:
@@ -165,27 +188,20 @@ def _in_all(rows: int | None, apart: bool) -> int | None:
     return max(math.ceil(rows / share_that_chooses(apart)), math.ceil(LEAST_ROWS / FIT))
 
 
-def _gain(record: Record) -> Gain | None:
-    whole = _outcomes(np.zeros(len(record)), record)
+def _gain(record: Record, temperatures: FittedTemperatures) -> Gain | None:
+    whole = _outcomes(np.zeros(len(record)), record, temperatures)
     if whole.fast_right is None or whole.slow_right is None:
         return None
     return gain(whole.fast_right, whole.slow_right)
 
 
-def _slow_accuracy(choose: Outcomes, tau: float) -> float | None:
-    waits = choose.scores < tau
-    if choose.slow_right is None or not waits.any():
-        return None
-    return float(choose.slow_right[waits].mean())
-
-
 class _Scored:
     """From outputs to scores, in the way that the fit rows have taught."""
 
-    def __init__(self, plan: Plan, fit: Record, temperatures: Temperatures) -> None:
-        self._temperature = temperatures.fast
-        probabilities, energies = fit.fast.probabilities(self._temperature)
-        plain = _outcomes(np.zeros(len(fit)), fit)
+    def __init__(self, plan: Plan, fit: Record, temperatures: FittedTemperatures) -> None:
+        self._temperatures = temperatures
+        probabilities, energies = fit.fast.probabilities(temperatures.fast)
+        plain = _outcomes(np.zeros(len(fit)), fit, temperatures)
         self.measure = fit_measure(
             plan.measure,
             probabilities,
@@ -198,17 +214,18 @@ class _Scored:
         if plan.is_per_class:
             self._shift = fit_class_shift(
                 self.measure.scores(probabilities, energies),
-                fit.fast.best,
+                fit.fast.best(temperatures.fast),
                 harms_of(plan.goal.name, plain) > 0,
                 len(fit.labels),
             )
 
     def outcomes(self, record: Record) -> Outcomes:
         """With scores that one τ is held against, whatever the label."""
-        scores = self.measure.scores(*record.fast.probabilities(self._temperature))
+        temperature = self._temperatures.fast
+        scores = self.measure.scores(*record.fast.probabilities(temperature))
         if self._shift is not None:
-            scores = self._shift.scores(scores, record.fast.best)
-        return _outcomes(scores, record)
+            scores = self._shift.scores(scores, record.fast.best(temperature))
+        return _outcomes(scores, record, self._temperatures)
 
     def taus(self, tau: float, labels: tuple[str, ...]) -> dict[str, float]:
         """Fast label → its own τ, where it is not the common one."""
@@ -246,27 +263,28 @@ def _only_label(record: Record) -> str | None:
     return record.labels[found[0]] if len(found) == 1 else None
 
 
-def _temperatures(fit: Record) -> Temperatures:
+def _temperatures(fit: Record) -> FittedTemperatures:
     """Fitted where the rows say anything about them, else the models' own."""
     found, kept = {}, {}
     labelled = fit.part(np.flatnonzero(fit.is_labelled))
     for side, outputs in (("fast", labelled.fast), ("slow", labelled.slow)):
         found[side] = outputs.temperature
-        if len(labelled) < LEAST_ROWS or _only_label(labelled) is not None:
+        answered = outputs.answered
+        if answered.sum() < LEAST_ROWS or len(np.unique(labelled.right[answered])) == 1:
             kept[side] = "fitting one needs labels of several classes"
             continue
-        fitted = fit_temperature(outputs.log_scores, labelled.right)
+        fitted = fit_temperature(outputs.part(answered).log_scores, labelled.right[answered])
         if fitted < NEAR * COLDEST:
             kept[side] = "it is right on all rows that fit, and nothing limits how sure it may be"
         elif fitted > HOTTEST / NEAR:
             kept[side] = "how sure it is says nothing about whether it is right"
         else:
             found[side] = fitted
-    return Temperatures(fast=found["fast"], slow=found["slow"], kept=kept)
+    return FittedTemperatures(fast=found["fast"], slow=found["slow"], kept=kept)
 
 
-def _outcomes(scores: Floats, record: Record) -> Outcomes:
-    fast, slow = record.fast.best, record.slow.best
+def _outcomes(scores: Floats, record: Record, temperatures: FittedTemperatures) -> Outcomes:
+    fast, slow = record.fast.best(temperatures.fast), record.slow.best(temperatures.slow)
     is_labelled = bool(record.is_labelled.all())
     return Outcomes(
         scores=scores,

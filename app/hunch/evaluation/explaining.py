@@ -47,7 +47,7 @@ def conditions(calibration: Calibration) -> str:
         "selective-risk": "whatever becomes of the messages that wait",
         "agreement": "whatever becomes of the messages that wait",
     }.get(goal.name)
-    kept = "for messages that come from where the recorded ones came from"
+    kept = "for messages like the recorded ones, each different input counted once"
     others = [
         "that it stays so when the messages change",
         "that it holds in every class by itself",
@@ -57,7 +57,11 @@ def conditions(calibration: Calibration) -> str:
     if goal.name in {"agreement", "slow-share"}:
         others.append("anything about right and wrong")
     held = f"{kept}, {late}" if late else kept
-    return f"Promised {held}. Not promised: {'; '.join(others)}."
+    once = "A promise is one of one calibration: of several seeds, measures or goals that are tried"
+    return (
+        f"Promised {held}. Not promised: {'; '.join(others)}. {once}, the one that passes has no "
+        "such confidence."
+    )
 
 
 def told(calibration: Calibration) -> list[str]:
@@ -100,10 +104,13 @@ def _checked(calibration: Calibration) -> str:
 
 def _on_judging_rows(goal: Goal, found: Check) -> str:
     sides = ("at least", "below") if goal.name == "agreement" else ("at most", "above")
-    in_unit = points if goal.name == "accuracy-within" else percent
     side = sides[0] if found.is_kept else sides[1]
-    value, limit = in_unit(found.found), in_unit(goal.limit)
+    value, limit = _in_unit(goal, found.found), _in_unit(goal, goal.limit)
     return f"On the judging rows {_what(goal)} is {value}, {side} {limit}"
+
+
+def _in_unit(goal: Goal, number: float | None) -> str:
+    return points(number) if goal.name == "accuracy-within" else percent(number)
 
 
 def _what(goal: Goal) -> str:
@@ -119,6 +126,14 @@ def _what(goal: Goal) -> str:
 def refusal(calibration: Calibration) -> str:
     """Why there is no policy, and what would help."""
     goal, selection = calibration.plan.goal, calibration.selection
+    repeated = calibration.by_messages
+    if repeated is not None and not repeated.is_kept:
+        found = _in_unit(goal, repeated.found)
+        return (
+            f"Counted as often as each input came, {_what(goal)} is {found}, against the limit of "
+            f"{_in_unit(goal, goal.limit)}: some inputs that come often do worse than the others. "
+            "Ask for a stricter limit, or answer such inputs by a rule of their own."
+        )
     if calibration.check is not None:
         return (
             f"{_on_judging_rows(goal, calibration.check)}, against what the rows that chose tau "
@@ -131,7 +146,7 @@ def refusal(calibration: Calibration) -> str:
         return (
             f"{start} with this much data: {selection.rows:,} rows chose, of "
             f"{_all_rows(calibration):,} in all; about {calibration.rows_needed:,} would do. "
-            "Record more, or ask for less."
+            "Record more, once, or ask for less."
         )
     return (
         f"{start}, and more rows like these would not change that{_lowest(calibration)}. Ask for "
@@ -169,6 +184,10 @@ def _all_rows(calibration: Calibration) -> int:
 def notes(calibration: Calibration) -> list[str]:
     """What the person should know besides, a sentence each."""
     said = []
+    if (repeated := calibration.by_messages) is not None and repeated.is_kept:
+        goal = calibration.plan.goal
+        found = _in_unit(goal, repeated.found)
+        said.append(f"Counted as often as each input came, {_what(goal)} is {found}.")
     if calibration.unlabelled:
         said.append(f"Left out because they have no label: {calibration.unlabelled:,} of the rows.")
     if calibration.gain is not None:

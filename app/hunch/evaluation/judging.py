@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import betabinom, binom, binomtest, norm
 
 from hunch.core.calibration import expected_calibration_error
 from hunch.core.selection import Goal, Outcomes, harms_of
@@ -98,8 +98,15 @@ class Check:
         return not self.is_kept and self.chance < STRANGE
 
 
-def check(goal: Goal, outcomes: Outcomes, tau: float) -> Check:
-    """Holds the judging rows against the goal."""
+def check(goal: Goal, outcomes: Outcomes, tau: float, chose: Outcomes) -> Check:
+    """Holds the judging rows against the goal.
+
+    Args:
+        goal: that τ was chosen for.
+        outcomes: of the judging rows.
+        tau: what was chosen.
+        chose: the rows that chose it.
+    """
     exits = outcomes.scores >= tau
     rows = len(exits)
     harms = harms_of(goal.name, outcomes).astype(np.int64)
@@ -107,7 +114,7 @@ def check(goal: Goal, outcomes: Outcomes, tau: float) -> Check:
         case "slow-share":
             return _of_counts(int((~exits).sum()), rows, goal.limit)
         case "joint-risk":
-            return _of_counts(int(harms[exits].sum()), rows, goal.limit)
+            return _of_averages(int(harms[exits].sum()), rows, goal, chose, tau)
         case "selective-risk":
             return _of_counts(int(harms[exits].sum()), int(exits.sum()), goal.limit)
         case "agreement":
@@ -117,10 +124,46 @@ def check(goal: Goal, outcomes: Outcomes, tau: float) -> Check:
         case _:
             losses = np.where(exits, harms, 0)
             gap = float(losses.mean())
-            error = float(losses.std()) / math.sqrt(rows)
-            is_kept = gap <= goal.limit
-            chance = float(norm.sf((gap - goal.limit) / error)) if error else 1.0
-            return Check(found=gap, is_kept=is_kept, chance=chance)
+            # One more row that differs, as none among few rows does not mean that none ever does.
+            error = math.sqrt(float(np.abs(losses).sum()) + 1.0) / rows
+            chance = float(norm.sf((gap - goal.limit) / error))
+            return Check(found=gap, is_kept=gap <= goal.limit, chance=chance)
+
+
+class ByMessages(NamedTuple):
+    """The number that the goal limits, where each input counts as often as it came.
+
+    Attributes:
+        found: on all rows, those that chose τ included.
+        is_kept: whether it is on the right side of the limit.
+    """
+
+    found: float
+    is_kept: bool
+
+
+def by_messages(
+    goal: Goal, outcomes: Outcomes, tau: float, counts: NDArray[np.int64]
+) -> ByMessages:
+    """What a promise about inputs means for messages, some of which come again and again.
+
+    Args:
+        goal: that τ was chosen for.
+        outcomes: of all rows.
+        tau: what was chosen.
+        counts: [n], how often each input came.
+    """
+    exits = outcomes.scores >= tau
+    harmed = int((harms_of(goal.name, outcomes).astype(np.int64) * counts)[exits].sum())
+    match goal.name:
+        case "slow-share":
+            found = float(counts[~exits].sum() / counts.sum())
+        case "joint-risk" | "accuracy-within":
+            found = harmed / int(counts.sum())
+        case _:
+            found = harmed / max(int(counts[exits].sum()), 1)
+    is_kept = found <= goal.harm_limit
+    return ByMessages(1.0 - found if goal.name == "agreement" else found, is_kept)
 
 
 class Gain(NamedTuple):
@@ -153,6 +196,17 @@ def _of_counts(harms: int, rows: int, limit: float) -> Check:
     found = harms / rows
     chance = float(binom.sf(harms - 1, rows, limit))
     return Check(found=found, is_kept=found <= limit, chance=chance)
+
+
+def _of_averages(harms: int, rows: int, goal: Goal, chose: Outcomes, tau: float) -> Check:
+    """A limit that is kept on average over draws of the rows that chose τ.
+
+    The share of harms beyond the (k + 1)-th highest score of n harmful rows is Beta(k + 1, n - k).
+    """
+    few = int((harms_of(goal.name, chose)[chose.scores >= tau] > 0).sum())
+    found = harms / rows
+    chance = float(betabinom.sf(harms - 1, rows, few + 1, max(1, len(chose.scores) - few)))
+    return Check(found=found, is_kept=found <= goal.limit, chance=chance)
 
 
 def _share(rows: Flags) -> float | None:

@@ -1,16 +1,18 @@
 """The files of a record: a folder with `record.json` and Parquet parts, each written as a whole.
 
+Whoever writes locks the folder itself: the lock ends with its process, whatever ends that.
+
 record.json          what was recorded of which models, where; `is_complete` once all is there
 part-00000.parquet   rows: origin, input (fingerprint), label, and of either model its scores
 as they are (NaN where it has none) and why it has none
 service.parquet      samples of the time that either model takes: model, batch_size, ms
 """
 
+import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -19,11 +21,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hunch.errors import DataError
+from hunch.evaluation.files import write_whole
+from hunch.evaluation.record_file import RecordFile, checked
 
 DESCRIPTION, SERVICE = "record.json", "service.parquet"
 COLUMNS = ("origin", "input", "label", "fast", "fast_error", "slow", "slow_error")
 SERVICE_COLUMNS = ("model", "batch_size", "ms")
-FORMAT = 1
 SIDES = ("fast", "slow")
 
 
@@ -51,14 +54,16 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: int | None = None
 
-    def open(self) -> dict[str, Any] | None:
+    def open(self) -> RecordFile | None:
         """What `record.json` says, None in an empty or missing folder.
 
-        Removes what a writer that was killed has left half done. Raises `DataError` for a folder
-        that holds other things.
+        Locks the folder, and removes what a writer that was killed has left half done. Raises
+        `DataError` for a folder that holds other things, or that another process writes to.
         """
         try:
+            self._lock_it()
             names = [entry.name for entry in self.path.iterdir()]
         except FileNotFoundError:
             return None
@@ -73,7 +78,25 @@ class Folder:
             leftover.unlink()
         return self.description() if DESCRIPTION in names else None
 
-    def description(self) -> dict[str, Any]:
+    def begin(self, said: RecordFile) -> None:
+        """Writes the first `record.json`, and makes and locks the folder where there was none.
+
+        Raises `DataError` where another process has begun there meanwhile.
+        """
+        if self._lock is None:
+            self._make()
+            self._lock_it()
+            if (self.path / DESCRIPTION).exists():
+                raise self._is_taken()
+        self.describe(said)
+
+    def close(self) -> None:
+        """Lets go of the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def description(self) -> RecordFile:
         """What `record.json` says; raises `DataError` where it cannot be read."""
         path = self.path / DESCRIPTION
         try:
@@ -84,20 +107,13 @@ class Folder:
             ) from None
         except (OSError, orjson.JSONDecodeError) as error:
             raise DataError(f"{path} cannot be read: {error}.") from error
-        if not isinstance(said, dict) or said.get("format") != FORMAT:
-            raise DataError(
-                f"{path} is not of the format {FORMAT}: record again with this version."
-            )
-        return said
+        return checked(said, path)
 
-    def describe(self, said: Mapping[str, Any]) -> None:
+    def describe(self, said: RecordFile) -> None:
         """Writes `record.json`, and makes the folder where there is none."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"The folder {self.path} cannot be made: {error.strerror}.") from error
-        content = orjson.dumps({"format": FORMAT, **said}, option=orjson.OPT_INDENT_2)
-        self._write(DESCRIPTION, content + b"\n")
+        self._make()
+        contents = said.model_dump(mode="json", exclude_none=True)
+        self._write(DESCRIPTION, orjson.dumps(contents, option=orjson.OPT_INDENT_2) + b"\n")
 
     def parts(self) -> list[Path]:
         """The parts in their order; raises `DataError` where one between them is missing."""
@@ -140,11 +156,10 @@ class Folder:
 
     def write_service(self, samples: Sequence[tuple[str, int, float]]) -> None:
         """Writes side, batch size and milliseconds of each timed run."""
-        sides, sizes, times = zip(*samples, strict=True)
         columns = {
-            "model": pa.array(sides, pa.string()),
-            "batch_size": pa.array(sizes, pa.int32()),
-            "ms": pa.array(times, pa.float64()),
+            "model": pa.array([side for side, _, _ in samples], pa.string()),
+            "batch_size": pa.array([size for _, size, _ in samples], pa.int32()),
+            "ms": pa.array([elapsed_ms for _, _, elapsed_ms in samples], pa.float64()),
         }
         self._write_table(SERVICE, pa.table(columns))
 
@@ -153,22 +168,45 @@ class Folder:
         table = _read(self.path / SERVICE, SERVICE_COLUMNS)
         return list(zip(*(table[name].to_pylist() for name in SERVICE_COLUMNS), strict=True))
 
+    def _make(self) -> None:
+        if self.path.is_dir():
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"The folder {self.path} cannot be made: {error.strerror}.") from error
+
+    def _lock_it(self) -> None:
+        """Where the file system has no locks for folders there is none."""
+        if self._lock is not None:
+            return
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise self._is_taken() from None
+        except OSError:
+            os.close(folder)
+            return
+        self._lock = folder
+
+    def _is_taken(self) -> DataError:
+        return DataError(
+            f"Another `hunch record` writes to {self.path}: wait until it is done, or name another "
+            "folder with --out."
+        )
+
     def _write_table(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self._write(name, sink.getvalue().to_pybytes())
 
     def _write(self, name: str, content: bytes) -> None:
-        """Under another name first: a file of this name is whole, whenever the process ends."""
-        half = self.path / f"{name}.tmp"
         try:
-            with half.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(half, self.path / name)  # noqa: PTH105  pathlib's does the same
+            write_whole(self.path / name, content)
         except OSError as error:
-            raise DataError(f"{half} cannot be written: {error.strerror}.") from error
+            raise DataError(f"{self.path / name} cannot be written: {error.strerror}.") from error
 
 
 def _name(number: int) -> str:

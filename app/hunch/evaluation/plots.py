@@ -90,7 +90,10 @@ def _risk(calibration: Calibration) -> Figure:
 
 
 def _reliability(calibration: Calibration) -> Figure:
-    """Accuracy over confidence of both models, at their own temperatures and at the fitted ones."""
+    """Accuracy over confidence of both models, at their own temperatures and at the fitted ones.
+
+    Rows without an answer of a model say nothing about its confidence.
+    """
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     record, fitted = calibration.split.judge, calibration.temperatures
     panels = figure.subplots(1, 2, sharey=True)
@@ -99,10 +102,12 @@ def _reliability(calibration: Calibration) -> Figure:
         (panels[1], "slow", record.slow, fitted.slow),
     ):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.0, linestyle=DASHES)
-        right = outputs.best == record.right
-        own = outputs.temperature
-        _reliability_line(axes, outputs, right, temperature=own, name="own", colour=GREY)
-        _reliability_line(axes, outputs, right, temperature=temperature, name="new", colour=BLUE)
+        answered = outputs.answered
+        if answered.any():
+            drawn, right = outputs.part(answered), record.right[answered]
+            own = outputs.temperature
+            _reliability_line(axes, drawn, right, temperature=own, name="own", colour=GREY)
+            _reliability_line(axes, drawn, right, temperature=temperature, name="new", colour=BLUE)
         axes.set_title(f"{side} model {outputs.name}@{outputs.version}")
         axes.set_xlabel("confidence (size of a dot: rows)")
         axes.set_xlim(0.0, 1.02)
@@ -115,15 +120,16 @@ def _reliability(calibration: Calibration) -> Figure:
 def _reliability_line(
     axes: Axes,
     outputs: Outputs,
-    right: NDArray[np.bool_],
+    right: NDArray[np.int64],
     *,
     temperature: float,
     name: str,
     colour: str,
 ) -> None:
     confidence = outputs.probabilities(temperature)[0].max(axis=1).astype(np.float64)
-    bins = reliability(confidence, right)
-    error = expected_calibration_error(confidence, right)
+    is_right = outputs.best(temperature) == right
+    bins = reliability(confidence, is_right)
+    error = expected_calibration_error(confidence, is_right)
     is_drawn = bins.rows >= LEAST_ROWS
     axes.plot(bins.confidence[is_drawn], bins.accuracy[is_drawn], color=colour)
     sizes = 6.0 + 160.0 * bins.rows / bins.rows.sum()

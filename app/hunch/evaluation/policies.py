@@ -11,7 +11,7 @@ from hunch.core.policy import (
     Temperatures,
     named,
 )
-from hunch.errors import DataError, InvariantBroken
+from hunch.errors import InvariantBroken
 from hunch.evaluation.calibrating import Calibration
 from hunch.evaluation.explaining import promise
 from hunch.evaluation.records import Outputs, Record
@@ -19,22 +19,14 @@ from hunch.evaluation.sweep_explaining import estimate_of, goal_of
 from hunch.evaluation.sweep_file import Choice, SweepFile
 
 
-def policy_of(calibration: Calibration, *, created: str, is_timeout_aware: bool) -> Policy:
+def policy_of(calibration: Calibration, *, created: str) -> Policy:
     """The policy of a τ that was found.
 
     Args:
         calibration: with a τ.
         created: when, as ISO 8601 in UTC.
-        is_timeout_aware: whether τ is to fall as the slow path congests.
-
-    Raises `DataError` where the rows do not say what a τ that falls depends on.
     """
     selection, plan, parts = calibration.selection, calibration.plan, calibration.split
-    if is_timeout_aware and calibration.slow_accuracy is None:
-        raise DataError(
-            "A tau that falls as the slow path congests needs the slow model's accuracy on what "
-            "waits, and these rows do not show it: leave --timeout-aware out, or record labels."
-        )
     if selection.tau is None:
         raise InvariantBroken("A policy was asked for without a tau.")
     goal = plan.goal
@@ -50,7 +42,6 @@ def policy_of(calibration: Calibration, *, created: str, is_timeout_aware: bool)
         measure=MeasureEntry(name=calibration.measure.name, numbers=calibration.measure.numbers),
         tau=selection.tau,
         taus=dict(calibration.taus),
-        slow_accuracy=calibration.slow_accuracy if is_timeout_aware else None,
         temperatures=Temperatures(
             fast=calibration.temperatures.fast, slow=calibration.temperatures.slow
         ),

@@ -3,7 +3,7 @@
 The time that each batch size takes comes first. Then rows are answered in batches of
 `max_batch_size` in the order of the source, and written in parts of `ROWS_A_PART`: a recorder that
 is started again goes on behind the last whole part, and ends with the same record as one that was
-never stopped.
+never stopped. A row on which a model fails has no answer of it, and spoils no other.
 """
 
 import itertools
@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from hunch import __version__
-from hunch.clock import Clock
-from hunch.errors import DataError
+from hunch.clock import Clock, utc
+from hunch.errors import DataError, InferenceFailed
 from hunch.evaluation.parts import Folder, Part
+from hunch.evaluation.record_file import FileEntry, RecordFile, TopicEntry
 from hunch.evaluation.rows import (
     Labels,
     Row,
@@ -30,6 +30,7 @@ from hunch.evaluation.rows import (
     parsed,
     raw_fingerprint,
 )
+from hunch.inference.halving import by_halves
 from hunch.inference.onnx import OnnxPredictor
 from hunch.inference.repository import StoredModel
 
@@ -84,43 +85,48 @@ class Recorder:
 
     async def run(self) -> None:
         """Records what is missing; raises `DataError` where the folder is of something else."""
+        try:
+            await self._run()
+        finally:
+            self._folder.close()
+
+    async def _run(self) -> None:
         said = await self._begin()
         if not self._folder.has_service():
             self._folder.write_service(await self._timed())
         done, latest = self._done()
-        total = said["source"].get("rows")
+        total = said.source.rows if isinstance(said.source, FileEntry) else None
         self._on_progress(done, total)
         async for rows in _chunks(self._source.rows(latest), ROWS_A_PART):
             self._folder.append(await self._answered(rows))
             done += len(rows)
             self._on_progress(done, total)
-        if not said["is_complete"]:
-            self._folder.describe(said | {"rows": done, "is_complete": True})
+        if not said.is_complete:
+            self._folder.describe(said.model_copy(update={"rows": done, "is_complete": True}))
 
-    async def _begin(self) -> dict[str, Any]:
+    async def _begin(self) -> RecordFile:
         """What `record.json` says: as it was found and compared, or as it is written."""
         earlier = self._folder.open()
-        made = {
-            "models": {name: _model(side) for name, side in self._sides.items()},
-            "label_field": self._labels.field,
-            "max_batch_size": self._max_batch_size,
-            "source": await self._source.begin(None if earlier is None else earlier["source"]),
-        }
-        if earlier is None:
-            moment = datetime.fromtimestamp(self._clock.now_ms() / 1000, tz=UTC)
-            said = made | {
-                "created": moment.isoformat(timespec="seconds"),
+        source = await self._source.begin(None if earlier is None else earlier.source.model_dump())
+        made = RecordFile.model_validate(
+            {
+                "models": {name: _model(side) for name, side in self._sides.items()},
+                "label_field": self._labels.field,
+                "max_batch_size": self._max_batch_size,
+                "source": source,
+                "created": utc(self._clock.now_ms()),
                 "made_by": _made_by(self._sides),
                 "is_complete": False,
             }
-            self._folder.describe(said)
-            return said
-        for what, value in made.items():
-            if _contents(earlier[what]) != _contents(value):
-                raise DataError(
-                    f"The folder {self._folder.path} holds a record {_other(what, earlier[what])}: "
-                    "name another one with --out, or delete it."
-                )
+        )
+        if earlier is None:
+            self._folder.begin(made)
+            return made
+        if other := _other(earlier, made):
+            raise DataError(
+                f"The folder {self._folder.path} holds a record {other}: name another one with "
+                "--out, or delete it."
+            )
         return earlier
 
     def _done(self) -> tuple[int, str | None]:
@@ -153,26 +159,29 @@ class Recorder:
     async def _answers(
         self, predictor: OnnxPredictor, rows: Sequence[Row]
     ) -> tuple[NDArray[np.float32], list[str | None]]:
-        scores, errors = [], []
+        scores: list[NDArray[np.float32]] = []
+        errors: list[str | None] = []
         for start in range(0, len(rows), self._max_batch_size):
-            batch = rows[start : start + self._max_batch_size]
-            scored = await predictor.score([row.value for row in batch])
-            answer = scored.scores.copy()
-            answer[list(scored.errors)] = np.nan
-            scores.append(answer)
-            errors += [scored.errors.get(row, (None, None))[1] for row in range(len(batch))]
+            batch = [row.value for row in rows[start : start + self._max_batch_size]]
+            for values, found in await by_halves(batch, predictor.score):
+                if isinstance(found, InferenceFailed):
+                    answer = np.full((1, len(predictor.labels)), np.nan, dtype=np.float32)
+                    errors.append(str(found))
+                else:
+                    answer = found.scores.copy()
+                    answer[list(found.errors)] = np.nan
+                    errors += [found.errors.get(row, (None, None))[1] for row in range(len(values))]
+                scores.append(answer)
         return np.concatenate(scores), errors
 
     async def _timed(self) -> list[tuple[str, int, float]]:
         """Side, batch size and milliseconds of each run: decoding and inference together."""
-        wanted = max(LEAST_TIMED_ROWS, self._max_batch_size)
-        chunks = _chunks(self._source.rows(None), wanted)
-        first = await anext(chunks, None)
-        if first is None:
-            raise DataError("There is no row to record: the source is empty.")
-        values = itertools.cycle([row.value for row in first])
         samples: list[tuple[str, int, float]] = []
         for name, side in self._sides.items():
+            found = await self._timed_rows(side.predictor)
+            if not found:
+                continue
+            values = itertools.cycle(found)
             for size in _sizes(self._max_batch_size):
                 for run in range(TIMED_RUNS + 1):
                     batch = list(itertools.islice(values, size))
@@ -180,6 +189,21 @@ class Recorder:
                     if run:
                         samples.append((name, size, elapsed_ms))
         return samples
+
+    async def _timed_rows(self, predictor: OnnxPredictor) -> list[bytes | None]:
+        """Messages that the model answers, from the first rows among which there are any."""
+        is_empty = True
+        async for rows in _chunks(
+            self._source.rows(None), max(LEAST_TIMED_ROWS, self._max_batch_size)
+        ):
+            is_empty = False
+            _, errors = await self._answers(predictor, rows)
+            found = [row.value for row, why in zip(rows, errors, strict=True) if why is None]
+            if found:
+                return found
+        if is_empty:
+            raise DataError("There is no row to record: the source is empty.")
+        return []
 
 
 async def _chunks(rows: AsyncIterator[Row], size: int) -> AsyncIterator[list[Row]]:
@@ -230,21 +254,24 @@ def _made_by(sides: Mapping[str, Side]) -> dict[str, Any]:
     }
 
 
-def _contents(value: Any) -> Any:
+def _other(earlier: RecordFile, made: RecordFile) -> str | None:
+    """What an earlier record is of that this one is not; None where one continues the other."""
+    if earlier.models != made.models:
+        pair = " and ".join(
+            f"{model.name}@{model.version} ({model.sha256[:8]})"
+            for model in (earlier.models.fast, earlier.models.slow)
+        )
+        return f"of other models, {pair}"
+    for what in ("label_field", "max_batch_size"):
+        if getattr(earlier, what) != getattr(made, what):
+            return f"made with another {what}, {getattr(earlier, what)}"
+    if _nameless(earlier.source) != _nameless(made.source):
+        source = earlier.source
+        name = source.name if isinstance(source, FileEntry) else f"the topic {source.topic}"
+        return f"of other data, {name}"
+    return None
+
+
+def _nameless(source: FileEntry | TopicEntry) -> FileEntry | TopicEntry:
     """Without the name of a file: another one may hold the same."""
-    return {**value, "name": None} if isinstance(value, dict) else value
-
-
-def _other(what: str, value: Any) -> str:
-    match what:
-        case "models":
-            pair = " and ".join(
-                f"{model['name']}@{model['version']} ({model['sha256'][:8]})"
-                for model in value.values()
-            )
-            return f"of other models, {pair}"
-        case "source":
-            name = value["name"] if value["kind"] == "file" else f"the topic {value['topic']}"
-            return f"of other data, {name}"
-        case _:
-            return f"made with another {what}, {value}"
+    return source.model_copy(update={"name": ""}) if isinstance(source, FileEntry) else source

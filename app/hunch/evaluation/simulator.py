@@ -42,20 +42,27 @@ class Rows:
     unlabelled: int
 
     @classmethod
-    def of(cls, record: Record, temperature: float) -> "Rows":
-        """Of the rows with a label; where none has one, the slow model's answers are right."""
+    def of(cls, record: Record, *, fast_temperature: float, slow_temperature: float) -> "Rows":
+        """Of the rows with a label; where none has one, the slow model's answers are right.
+
+        A row that the slow model does not answer is one that it answers wrongly.
+        """
         is_labelled = record.is_labelled
         is_used = is_labelled.any()
         used = record.part(np.flatnonzero(is_labelled)) if is_used else record
         right_by: Literal["label", "slow"] = "label" if is_used else "slow"
-        right = used.right if right_by == "label" else used.slow.best
-        probabilities, energies = used.fast.probabilities(temperature)
+        fast, slow = used.fast.best(fast_temperature), used.slow.best(slow_temperature)
+        right = used.right if right_by == "label" else slow
+        probabilities, energies = used.fast.probabilities(fast_temperature)
         return cls(
             sha256=record.sha256,
             labels=record.labels,
             probabilities=probabilities,
             energies=energies,
-            truth=Truth(fast_right=used.fast.best == right, slow_right=used.slow.best == right),
+            truth=Truth(
+                fast_right=np.equal(fast, right),
+                slow_right=np.equal(slow, right) & used.slow.answered,
+            ),
             right_by=right_by,
             unlabelled=len(record) - len(used),
         )
@@ -156,7 +163,7 @@ class Simulator:
         whole = [
             [__version__, EDITION],
             self.rows.sha256,
-            [base.measure.name, base.measure.numbers, base.temperature],
+            [base.measure.name, base.measure.numbers, base.temperature, base.slow_temperature],
             [base.max_age_ms, base.deadline_from],
             scenario.place.model_dump(mode="json"),
             scenario.deployment.model_dump(mode="json"),

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from hunch.errors import DataError
 from hunch.evaluation.records import Record
 
-FIT, CHOOSE = 0.25, 0.5
+FIT, CHOOSE = 0.2, 0.6
 """Shares of a record that fit and that choose; the rest judges."""
-FIT_OF_TWO = 0.35
+FIT_OF_TWO = 0.25
 """The share that fits where another record judges."""
 LEAST_ROWS = 10
 """A part with fewer says nothing."""
@@ -37,10 +37,9 @@ class Split:
         """How many have which part."""
         return {"fit": len(self.fit), "choose": len(self.choose), "judge": len(self.judge)}
 
-    @property
-    def is_too_small(self) -> bool:
-        """Whether a part says nothing."""
-        return min(self.rows().values()) < LEAST_ROWS
+    def too_small(self) -> list[str]:
+        """The parts that say nothing."""
+        return [name for name, rows in self.rows().items() if rows < LEAST_ROWS]
 
 
 def split(record: Record, judge: Record | None, seed: int) -> Split:

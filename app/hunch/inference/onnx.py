@@ -29,12 +29,6 @@ from hunch.inference.worker import Worker
 MAX_ID_CHARACTERS = 1_000
 WARM_UPS = 3
 """Runs of each warm-up batch; the last is the one that is timed."""
-KINDS: dict[str, OutputKind] = {
-    "logits": "logits",
-    "probabilities": "probabilities",
-    "output_probability": "probabilities",
-}
-"""What an output holds by its name, where no `model.json` says so."""
 T = TypeVar("T")
 Errors = dict[int, tuple[str, str]]
 
@@ -308,8 +302,7 @@ def _tensor(node: Any, described: TensorInput, model: str) -> Tensor:
 def output_of(stored: StoredModel, session: Any) -> Output:
     """Which output is read; raises `ModelError` where there is none for these labels."""
     nodes = {node.name: node for node in session.get_outputs()}
-    named = next((name for name in KINDS if name in nodes), None)
-    output = stored.output or (named and Output(name=named, kind=KINDS[named])) or None
+    output = stored.output
     if output is None or output.name not in nodes:
         raise ModelError(
             f"The model {stored.model} has the outputs {sorted(nodes)}: name the one with the "

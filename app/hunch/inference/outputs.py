@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from hunch.errors import ModelError
 
 OutputKind = Literal["logits", "probabilities"]
+KINDS: dict[str, OutputKind] = {
+    "logits": "logits",
+    "probabilities": "probabilities",
+    "output_probability": "probabilities",
+}
+"""What an output holds by its name, where no `model.json` says so."""
 
 
 def as_scores(output: Any, labels: Sequence[str], model: str) -> NDArray[np.float32]:

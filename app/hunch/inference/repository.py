@@ -4,9 +4,10 @@ A folder without `model.json` will do where a `config.json` names the labels in 
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hunch.bundled import bundled
+from hunch.core.policy import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, Temperature
 from hunch.errors import ChecksumMismatch, ModelError, ModelNotFound
-from hunch.inference.outputs import OutputKind
+from hunch.inference.graph_file import outputs_of, weights_of
+from hunch.inference.outputs import KINDS, OutputKind
 
 GRAPH, DESCRIPTION, CONFIG, TOKENIZER = (
     "model.onnx",
@@ -24,7 +27,6 @@ GRAPH, DESCRIPTION, CONFIG, TOKENIZER = (
     "tokenizer.json",
 )
 Text = Annotated[str, Field(min_length=1)]
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Described(BaseModel):
@@ -84,12 +86,14 @@ class StoredModel:
         folder: where `model.onnx` lies.
         name: of the model, without its version.
         version: of the model.
-        sha256: of the ONNX file.
+        sha256: of all that its scores depend on: graph, weights beside it, tokenizer, and what is
+            said of labels, inputs and output. The temperature is no part of it: a policy has its
+            own.
         labels: in the order of the output's columns.
         temperature: divides the logits.
         inputs: tensor → the field that feeds it; None feeds each tensor from its namesake.
         text: the text that is tokenized, for models that read tokens.
-        output: what is read; None is found by the output's name.
+        output: what is read; None where nothing says it.
         accuracy: data set → share of right answers, as measured when the model was made.
     """
 
@@ -189,7 +193,7 @@ def _described(folder: Path) -> StoredModel:
             f"{folder / GRAPH} is not the file that its {DESCRIPTION} describes: its sha256 "
             "differs. Fetch the model again, or correct sha256."
         )
-    return StoredModel(
+    stored = StoredModel(
         folder=folder,
         name=description.name,
         version=description.version,
@@ -201,21 +205,49 @@ def _described(folder: Path) -> StoredModel:
         output=description.output,
         accuracy=description.accuracy,
     )
+    return replace(stored, sha256=_checksum(stored, description.sha256))
 
 
 def _configured(folder: Path) -> StoredModel:
     config = _read_config(folder / CONFIG)
-    is_version, sha256 = folder.name.isdigit(), _sha256(folder / GRAPH)
-    return StoredModel(
+    is_version, graph_sha256 = folder.name.isdigit(), _sha256(folder / GRAPH)
+    stored = StoredModel(
         folder=folder,
         name=folder.resolve().parent.name if is_version else folder.resolve().name,
-        version=folder.name if is_version else sha256[:8],
-        sha256=sha256,
+        version=folder.name,
+        sha256=graph_sha256,
         labels=_labels(config, folder / CONFIG),
         temperature=_temperature(config, folder / CONFIG),
         text=TextInput() if (folder / TOKENIZER).is_file() else None,
+        output=_output(folder / GRAPH),
         accuracy={},
     )
+    sha256 = _checksum(stored, graph_sha256)
+    return replace(stored, sha256=sha256, version=folder.name if is_version else sha256[:8])
+
+
+def _checksum(stored: StoredModel, graph_sha256: str) -> str:
+    """Of the files that scores depend on and of what is said of them; a file not there is none."""
+    weights = {name: stored.folder / name for name in weights_of(stored.graph)}
+    tokenizer = None if stored.text is None else stored.folder / stored.text.tokenizer
+    inputs = stored.inputs or {}
+    parts = {
+        "graph": graph_sha256,
+        "weights": {name: _sha256(it) for name, it in weights.items() if it.is_file()},
+        "tokenizer": _sha256(tokenizer) if tokenizer is not None and tokenizer.is_file() else None,
+        "text": stored.text and stored.text.field,
+        "inputs": {name: (of.field, of.shape) for name, of in inputs.items()},
+        "labels": stored.labels,
+        "output": stored.output and (stored.output.name, stored.output.kind),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _output(graph: Path) -> Output | None:
+    """What an output of a name that is known holds."""
+    outputs = outputs_of(graph)
+    named = next((name for name in KINDS if name in outputs), None)
+    return None if named is None else Output(name=named, kind=KINDS[named])
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -242,11 +274,15 @@ def _labels(config: dict[str, Any], path: Path) -> tuple[str, ...]:
 
 def _temperature(config: dict[str, Any], path: Path) -> float:
     value = config.get("temperature", 1.0)
-    if type(value) not in {int, float} or value <= 0:
-        raise ModelError(f"temperature in {path} must be a number over 0.")
+    if type(value) not in {int, float} or not (LOWEST_TEMPERATURE <= value <= HIGHEST_TEMPERATURE):
+        raise ModelError(
+            f"temperature in {path} must be a number from {LOWEST_TEMPERATURE:g} to "
+            f"{HIGHEST_TEMPERATURE:g}."
+        )
     return float(value)
 
 
 def _sha256(path: Path) -> str:
+    """Of a file of any size: it is read a piece at a time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

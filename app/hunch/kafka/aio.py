@@ -11,6 +11,8 @@ What aiokafka does that one would not guess, and what is done about it here:
 * `stop()` of an idempotent producer sends what it still holds, and hangs while the broker is away:
   here it ends the sender, as whoever wants an answer has awaited it before;
 * a failed batch or transaction is told to futures that nobody awaits, beside the answer;
+* `stop()` of a consumer whose fetch has just failed raises `CancelledError` and closes no
+  connection: such a fetch ends in silence;
 * sending on a connection that uvloop has closed raises `RuntimeError`, where asyncio says nothing:
   to every client it is a broken connection.
 """
@@ -23,6 +25,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, conn
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.consumer import consumer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import (
     CommitFailedError,
     KafkaConnectionError,
@@ -57,7 +61,18 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka is untyp
             raise KafkaConnectionError(f"The connection is broken: {error}") from error
 
 
+class CalmFetcher(Fetcher):  # type: ignore[misc]  # aiokafka is untyped
+    """A fetcher that can be closed while one of its fetches waits after an error."""
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> bool:
+        try:
+            return bool(await super()._proc_fetch_request(assignment, node_id, request))
+        except asyncio.CancelledError:
+            return False
+
+
 conn.AIOKafkaConnection = Connection
+consumer.Fetcher = CalmFetcher
 
 
 class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is untyped

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hunch.core.envelope import Answer, Deferral, Path, Reason, SlowResult
+from hunch.core.envelope import NUMBERS_END, Answer, Deferral, Path, Reason, SlowResult
 from hunch.core.joining import Verdict
 from hunch.errors import WireError
 from hunch.kafka.client import Header
@@ -32,9 +32,10 @@ Outgoing = tuple[bytes | None, bytes | None, list[Header]]
 
 
 class Read(NamedTuple):
-    """A deferral as it was read: its name and times, and its header still encoded."""
+    """A deferral as it was read: its name, policy and times, and its header still encoded."""
 
     origin: str
+    policy: str
     deadline_ms: int
     deferred_ms: float
     header: bytes
@@ -110,6 +111,7 @@ def read_deferral(headers: Sequence[Header]) -> Read:
     latest_ms = int(fields.deferred_ms + fields.delta_ms) + 1
     return Read(
         fields.origin,
+        fields.policy,
         min(deadline_ms, latest_ms),
         fields.deferred_ms,
         header,
@@ -325,8 +327,10 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise ValueError(f"a {type(value).__name__} that is no number from 0 on")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a {type(value).__name__} that is no number")
+    if not 0 <= value < NUMBERS_END:
+        raise ValueError(f"{value}, which is no number from 0 on")
     return value
 
 

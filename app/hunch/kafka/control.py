@@ -1,7 +1,8 @@
 """The control topic, read by every process from its start: to the end first, then as it grows."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
@@ -26,19 +27,29 @@ class ControlReader:
 
     async def start(self, timeout_ms: float) -> None:
         """Reads all that is there by now; raises `BrokerError` where that takes too long."""
+        await self._within(self._begin(), timeout_ms)
+
+    async def catch_up(self, timeout_ms: float) -> None:
+        """Reads what has come since, while nobody is in `run`; raises as `start` does."""
+        await self._within(self._read_to_the_end(), timeout_ms)
+
+    async def _within(self, reading: Coroutine[Any, Any, None], timeout_ms: float) -> None:
         try:
-            await self._clock.wait_for(self._read_to_the_end(), timeout_ms)
+            await self._clock.wait_for(reading, timeout_ms)
         except (KafkaError, TimeoutError) as error:
             raise BrokerError(
                 f"The topic {self._partition.topic} cannot be read: {type(error).__name__}. See "
                 "that the broker runs and that this process may read it."
             ) from error
 
+    async def _begin(self) -> None:
+        await self._consumer.start()
+        self._consumer.assign([self._partition])
+        await self._rewind()
+        await self._read_to_the_end()
+
     async def _read_to_the_end(self) -> None:
         consumer, partition = self._consumer, self._partition
-        await consumer.start()
-        consumer.assign([partition])
-        await self._rewind()
         ends = await consumer.end_offsets([partition])
         while await consumer.position(partition) < ends[partition]:
             await self._poll()

@@ -25,6 +25,7 @@ from hunch.core.progress import Look
 from hunch.errors import LaneClosed
 from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
+from hunch.kafka.commits import committed_offsets
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
 from hunch.kafka.log_checks import LogChecks
 from hunch.kafka.member import Member
@@ -121,6 +122,8 @@ class Lane(ABC):
         self.inbox: dict[TopicPartition, deque[Any]] = {}
         self.seen: dict[TopicPartition, int] = {}
         self.delivered = 0
+        self.known: dict[TopicPartition, int] = {}
+        """Offsets that this process has committed, by this lane or the ones before it."""
         self.wake = asyncio.Event()
         self._outbox: Chunk | None = None
         self._outbox_changed = asyncio.Event()
@@ -324,7 +327,9 @@ class Lane(ABC):
         inputs = self.inputs()
         self.inbox = {tp: deque() for tp in inputs}
         await self._delivery.open()
-        committed = await self.in_time(harbour.client.committed(harbour.member.group, inputs))
+        group = harbour.member.group
+        asking = committed_offsets(harbour.client, harbour.clock, group, inputs, self.known)
+        committed = await self.in_time(asking)
         first, ends = await self.in_time(harbour.reader.log_ends(inputs))
         checked = self._log_checks.committed(committed, first, ends)
         start = await self.rebuild(checked, first, ends)
@@ -375,6 +380,8 @@ class Lane(ABC):
         self._begun_ms, self.is_in_transaction = began_ms, self.harbour.policy.is_exactly_once
         ends = await self._delivery.deliver(chunk.outputs, chunk.offsets)
         self.is_in_transaction = False
+        if self.harbour.policy.is_exactly_once:
+            self.known.update({tp: at.offset for tp, at in chunk.offsets.items()})
         now_ms = clock.now_ms()
         if chunk.outputs:
             metrics.observe("delivery_seconds", [(now_ms - began_ms) / 1000], stage=self.stage)

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 
 from hunch.core.progress import Look
+from hunch.kafka.client import TopicPartition
 from hunch.kafka.failures import Action, failure_of, refusal
 from hunch.kafka.lane import Harbour, Lane
 from hunch.telemetry import log_event
@@ -32,6 +33,7 @@ class Lanes:
         self._open: dict[int, tuple[Lane, asyncio.Task[None], float]] = {}
         self.lost: Looks = {}
         """What was last seen of lanes that ended by an error, until the next ones read."""
+        self._known: dict[int, dict[TopicPartition, int]] = {}
         self._batch_records: dict[int, int] = {}
         self._not_before_ms: dict[int, float] = {}
         self._missing_since_ms: dict[int, float] = {}
@@ -110,6 +112,7 @@ class Lanes:
                 task.cancel()
             return
         del self._open[partition]
+        self._known[partition] = lane.known
         error = None if task.cancelled() else task.exception()
         if error is None:
             log_event("lane_closed", stage=lane.stage, partition=partition)
@@ -148,6 +151,7 @@ class Lanes:
                 name = f"{lane.stage}-{partition}"
                 task = asyncio.create_task(lane.run(), name=name)
                 task.add_done_callback(lambda _: harbour.member.changed.set())
+                lane.known = self._known.get(partition, {})
                 lane.limit_batches(self._batch_records.get(partition))
                 self._open[partition] = (lane, task, now_ms)
 

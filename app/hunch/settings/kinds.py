@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from hunch.core.envelope import LONGEST_MS
+
 LOGICAL_TOPICS = (
     "messages",
     "decisions",
@@ -92,8 +94,8 @@ def _stages(value: tuple[str, ...]) -> tuple[str, ...]:
 
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[int, Field(ge=0)]
-Milliseconds = Annotated[int, Field(ge=0)]
-Duration = Annotated[int, Field(ge=1)]
+Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
+Duration = Annotated[int, Field(ge=1, le=LONGEST_MS)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 Stage = Literal["fast", "slow", "join"]

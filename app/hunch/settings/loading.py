@@ -1,6 +1,7 @@
 """Reads the settings in force: command line > `HUNCH_<KEY>` > policy file > `hunch.toml` > default.
 
-`--config` names another file than `hunch.toml`. Nothing else reads these or the environment.
+`--config` names another file than `hunch.toml`. Nothing else reads these or the environment. A
+policy file that cannot be read is a problem of those only that decide by it: `Loaded.decided`.
 """
 
 import difflib
@@ -27,14 +28,29 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings in force, and for every key where its value came from."""
+    """What was read.
+
+    Attributes:
+        settings: in force; without the policy file, where that cannot be read.
+        sources: for every key where its value came from.
+        problem: why the policy file cannot be read.
+    """
 
     settings: Settings
     sources: Mapping[str, str]
+    problem: PolicyError | None = None
+
+    def decided(self) -> Settings:
+        """The settings, for a process that decides by them; raises `PolicyError`."""
+        if self.problem is not None:
+            raise self.problem
+        return self.settings
 
 
 def load(config: Path | None, overrides: Mapping[str, object]) -> Loaded:
     """Reads the settings in force; raises `ConfigError` with one sentence for the first mistake.
+
+    A policy file that cannot be read is none here.
 
     Args:
         config: file named by `--config`, which must exist; None reads `hunch.toml` if there is one.
@@ -48,7 +64,11 @@ def load(config: Path | None, overrides: Mapping[str, object]) -> Loaded:
         ("environment", _from_environment()),
         (COMMAND_LINE, overrides),
     ]
-    layers.insert(1, _from_policy_file([layer for _, layer in layers]))
+    problem = None
+    try:
+        layers.insert(1, _from_policy_file([layer for _, layer in layers]))
+    except PolicyError as error:
+        problem = error
     for source, layer in layers:
         for key, value in layer.items():
             name = f"HUNCH_{key.upper()}" if source == "environment" else source
@@ -60,9 +80,10 @@ def load(config: Path | None, overrides: Mapping[str, object]) -> Loaded:
         if isinstance(value, bool) and not is_yes_or_no:  # pydantic would take true for 1
             raise ConfigError(_bad_value(key, value, sources[key], "it is no yes-or-no setting"))
     try:
-        return Loaded(settings=Settings(**values), sources=sources)  # type: ignore[arg-type]
+        settings = Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigError(_sentence(error, values, sources)) from error
+    return Loaded(settings=settings, sources=sources, problem=problem)
 
 
 def read_policy(file: str) -> Policy:
@@ -70,7 +91,7 @@ def read_policy(file: str) -> Policy:
     try:
         return parsed(Path(file).read_bytes(), file)
     except FileNotFoundError:
-        raise PolicyError(f"There is no policy file {file}: correct policy_file.") from None
+        raise PolicyError(f"There is no policy file {file}: correct the path.") from None
     except OSError as error:
         raise PolicyError(f"The policy file {file} cannot be read: {error}.") from error
 

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hunch.core.envelope import Answer, Deferral, Path, Reason, origin_of
+from hunch.core.envelope import NUMBERS_END, Answer, Deferral, Path, Reason, origin_of
 from hunch.core.exiting import Verdicts, asked_deadline_ms
 from hunch.inference.predictor import Prediction, Predictor
 from hunch.kafka.client import TopicPartition
@@ -269,7 +269,8 @@ class Drafts:
 
 def _arrival(columns: Columns, row: int, now_ms: float) -> Arrival:
     record, prediction = columns.records[row], columns.prediction
-    ingest_ms = record.timestamp if record.timestamp >= 0 else int(now_ms)
+    is_time = 0 <= record.timestamp < NUMBERS_END
+    ingest_ms = record.timestamp if is_time else int(now_ms)
     return Arrival(
         record=record,
         origin=origin_of(record.topic, record.partition, record.offset),

@@ -5,7 +5,7 @@ What becomes of each message is said in `drafts`.
 
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from hunch.core.envelope import Reason
 from hunch.core.exiting import ExitPolicy
 from hunch.errors import ConfigError, InferenceFailed, WireError
+from hunch.inference.halving import by_halves
 from hunch.inference.predictor import Prediction
 from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import HUNCH, ORIGIN, decode_deferral, header_of, integer
@@ -214,16 +215,14 @@ class FastLane(Lane):
         """Predicts a batch; where the model fails on it as a whole, halves find the culprit."""
         if not records:
             return []
-        try:
-            values = [record.value for record in records]
-            prediction = await self._fast.predictor.predict(values, temperature)
-        except InferenceFailed as error:
-            if len(records) == 1:
-                return [(records, _failed(str(error)))]
-            middle = len(records) // 2
-            first = await self._predict(records[:middle], temperature)
-            return first + await self._predict(records[middle:], temperature)
-        return [(records, prediction)]
+
+        def ask(part: Sequence[Any]) -> Awaitable[Prediction]:
+            return self._fast.predictor.predict([it.value for it in part], temperature)
+
+        return [
+            (list(part), _failed(str(it)) if isinstance(it, InferenceFailed) else it)
+            for part, it in await by_halves(records, ask)
+        ]
 
     async def _decide(
         self, predictions: list[tuple[list[Any], Prediction]], policy: ExitPolicy, position: int

@@ -41,6 +41,7 @@ class Work(NamedTuple):
     key: bytes | None
     value: bytes | None
     origin: str
+    policy: str
     asked: Asked | None
 
 
@@ -116,13 +117,19 @@ class SlowStage:
         works: list[Work] = [waiting.work for waiting in taken.batch]
         if not works:
             return
+        by_temperature: dict[float | None, list[Work]] = {}
         for work in works:
             work.lane.running.add(work.offset)
+            temperature = self._in_force.slow_temperature(work.policy)
+            by_temperature.setdefault(temperature, []).append(work)
+        for temperature, part in by_temperature.items():  # more than one after a push only
+            await self._answer(part, temperature)
+
+    async def _answer(self, works: list[Work], temperature: float | None) -> None:
         began_ms = self._clock.now_ms()
         try:
-            prediction = await self.predictor.predict(
-                [work.value for work in works], self._in_force.policy.slow_temperature
-            )
+            values = [work.value for work in works]
+            prediction = await self.predictor.predict(values, temperature)
         except InferenceFailed as error:
             log_event("slow_model_failed", error=str(error), messages=len(works))
             results = [self._unanswered(work, error=str(error)) for work in works]
@@ -320,7 +327,7 @@ class SlowLane(Lane):
             context = tracecontext.parsed(read.traceparent)
             if context is not None and context.is_sampled:
                 asked = Asked(context, record.offset, read.origin, now_ms)
-        work = Work(self, record.offset, record.key, record.value, read.origin, asked)
+        work = Work(self, record.offset, record.key, record.value, read.origin, read.policy, asked)
         return Waiting(read.deadline_ms, 0, work)
 
     def _note_position(self) -> None:
