@@ -28,6 +28,7 @@ COMMANDS = (
     "record",
     "calibrate",
     "sweep",
+    "report",
     "policy",
     "topics",
     "config",

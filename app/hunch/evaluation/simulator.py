@@ -47,10 +47,7 @@ class Rows:
 
         A row that the slow model does not answer is one that it answers wrongly.
         """
-        is_labelled = record.is_labelled
-        is_used = is_labelled.any()
-        used = record.part(np.flatnonzero(is_labelled)) if is_used else record
-        right_by: Literal["label", "slow"] = "label" if is_used else "slow"
+        used, right_by = used_of(record)
         fast, slow = used.fast.best(fast_temperature), used.slow.best(slow_temperature)
         right = used.right if right_by == "label" else slow
         probabilities, energies = used.fast.probabilities(fast_temperature)
@@ -66,6 +63,14 @@ class Rows:
             right_by=right_by,
             unlabelled=len(record) - len(used),
         )
+
+
+def used_of(record: Record) -> tuple[Record, Literal["label", "slow"]]:
+    """The rows that count, and who says what is right: those with a label, or all of them."""
+    is_labelled = record.is_labelled
+    if is_labelled.any():
+        return record.part(np.flatnonzero(is_labelled)), "label"
+    return record, "slow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

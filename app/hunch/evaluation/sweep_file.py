@@ -19,6 +19,8 @@ One JSON object; a number that has an interval is `{"value", "low", "high"}`.
     choices        name, place in `points` or null, and what it would change against today
     alone          `fast` and `slow`: outcomes of one model alone under the same load
     gains          for each τ: deferral rate, capacity and what it is of either model's alone
+    live           points that were also measured on a broker, as predicted and as measured: names
+                   are those of an outcome, `missed` are those that are too far apart
     notes          sentences that belong to the numbers
 """
 
@@ -139,6 +141,31 @@ class Gain(_Part):
     at_load_over_fast: Finite | None
 
 
+class LivePoint(_Part):
+    """What was measured of one τ and Δ on a broker, beside what the simulation had predicted.
+
+    Attributes:
+        rate_per_s: messages that came, a second.
+        predicted: name → number; a name says its unit as in `p95_ms`, without one it is a share.
+        measured: the same names.
+        missed: those of them that differ by more than was allowed.
+    """
+
+    tau: Share
+    delta_ms: Annotated[int, Field(ge=0)]
+    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    predicted: Annotated[dict[str, Finite], Field(min_length=1)]
+    measured: dict[str, Finite]
+    missed: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_the_same(self) -> Self:
+        names = set(self.predicted)
+        if names != set(self.measured) or not names.issuperset(self.missed):
+            raise ValueError("what is predicted, measured and missed has different names")
+        return self
+
+
 class SweepFile(_Part):
     """The whole file."""
 
@@ -160,6 +187,7 @@ class SweepFile(_Part):
     choices: tuple[Choice, ...]
     alone: dict[Literal["fast", "slow"], Outcome]
     gains: tuple[Gain, ...]
+    live: tuple[LivePoint, ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -174,6 +202,19 @@ class SweepFile(_Part):
         """The point of that name, None where there is none."""
         found = next((it.point for it in self.choices if it.name == name), None)
         return None if found is None else self.points[found]
+
+    def accuracy_of(self, index: int) -> float:
+        """Of a point, as the frontier has it: the slow model's less the gap."""
+        return self.record.slow_accuracy - self.points[index].outcome.gap.value
+
+    def marked(self) -> dict[int, list[str]]:
+        """Places of the points that have a name → their names, the choices before `today`."""
+        found: dict[int, list[str]] = {}
+        for choice in self.choices:
+            if choice.point is not None:
+                found.setdefault(choice.point, []).append(choice.name)
+        found.setdefault(self.today, []).append("today")
+        return found
 
     def text(self) -> str:
         """As it stands in a file."""

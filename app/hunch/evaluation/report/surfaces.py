@@ -1,0 +1,136 @@
+"""What points bring about over τ and Δ, as heat maps.
+
+The rows are τ and the columns Δ of the grid: pairs that only refining has looked at would make rows
+of a single cell. Nothing is interpolated; what was not simulated is empty.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hunch.evaluation.report.numbers import Report
+from hunch.evaluation.report.values import Figure, categories, figure
+from hunch.evaluation.report.written import lines, ms, share
+from hunch.evaluation.sweep_file import Point, SweepFile
+
+HEIGHT_OF_A_ROW = 22
+Value = Callable[[Point], float]
+
+
+def surfaces(report: Report) -> dict[str, tuple[str, Figure]]:
+    """Name → title and figure."""
+    cells = _cells(report.sweep)
+    wanted: dict[str, tuple[str, Value, Callable[[float], str]]] = {
+        "exits": ("Exit: accepted from the fast model", lambda it: it.accept_rate, share),
+        "fallbacks": (
+            "Fall back to the fast answer",
+            lambda it: it.outcome.rates["fallback"].value,
+            share,
+        ),
+        "right": ("Right answers", lambda it: it.outcome.accuracy.value, share),
+        "p95": ("p95 latency, ms", lambda it: it.outcome.latency.p95_ms.value, ms),
+    }
+    return {
+        name: (told, _surface(report, cells, value, written, is_log=name == "p95"))
+        for name, (told, value, written) in wanted.items()
+    }
+
+
+def _cells(sweep: SweepFile) -> dict[tuple[float, int], int]:
+    """τ and Δ → place of the point, of τ and Δ that have at least half as many as any has."""
+    found = {(it.tau, it.delta_ms): at for at, it in enumerate(sweep.points) if not it.taus}
+    taus = Counter(tau for tau, _ in found)
+    deltas = Counter(delta for _, delta in found)
+    kept_taus = {it for it, count in taus.items() if 2 * count >= max(taus.values())}
+    kept_deltas = {it for it, count in deltas.items() if 2 * count >= max(deltas.values())}
+    return {
+        (tau, delta): at
+        for (tau, delta), at in found.items()
+        if tau in kept_taus and delta in kept_deltas
+    }
+
+
+def _surface(
+    report: Report,
+    cells: Mapping[tuple[float, int], int],
+    value: Value,
+    written: Callable[[float], str],
+    *,
+    is_log: bool,
+) -> Figure:
+    sweep = report.sweep
+    has_prices = sweep.asked.prices.are_given
+    taus = sorted({tau for tau, _ in cells})
+    deltas = sorted({delta for _, delta in cells})
+    columns: dict[str, list[list[Any]]] = {"z": [], "text": [], "hovertext": [], "customdata": []}
+    for tau in taus:
+        places = [cells.get((tau, delta)) for delta in deltas]
+        points = [None if at is None else sweep.points[at] for at in places]
+        numbers = [None if it is None else value(it) for it in points]
+        columns["z"].append(
+            [None if it is None else math.log10(max(it, 1e-3)) if is_log else it for it in numbers]
+        )
+        columns["text"].append(
+            ["" if it is None else written(it).removesuffix(" %") for it in numbers]
+        )
+        columns["hovertext"].append(
+            [
+                ""
+                if at is None
+                else "<br>".join(
+                    lines(sweep.points[at], sweep.accuracy_of(at), has_prices=has_prices)
+                )
+                for at in places
+            ]
+        )
+        columns["customdata"].append([[at] for at in places])
+    rows = [f"{tau:g}" for tau in taus]
+    heads = [f"{delta:,}" for delta in deltas]
+    heat = {
+        "type": "heatmap",
+        "x": heads,
+        "y": rows,
+        **columns,
+        "texttemplate": "%{text}",
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "hoverongaps": False,
+        "colorscale": [[0, "--heat-low"], [1, "--heat-high"]],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+    }
+    found = figure(
+        [heat, *_marks(report, cells)],
+        xaxis=categories("Δ, ms", heads),
+        yaxis=categories("τ", rows),
+        height=90 + HEIGHT_OF_A_ROW * len(rows),
+        has_legend=False,
+    )
+    found["layout"]["xaxis"]["tickangle"] = 0
+    return found
+
+
+def _marks(report: Report, cells: Mapping[tuple[float, int], int]) -> list[dict[str, Any]]:
+    """A frame around what is recommended and what is today's, where they have a cell."""
+    found = []
+    for index, color in ((report.recommended, "--slow"), (report.sweep.today, "--fallback")):
+        point = report.sweep.points[index]
+        if cells.get((point.tau, point.delta_ms)) != index:
+            continue
+        found.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [f"{point.delta_ms:,}"],
+                "y": [f"{point.tau:g}"],
+                "hoverinfo": "skip",
+                "marker": {
+                    "symbol": "square-open",
+                    "size": 20,
+                    "color": color,
+                    "line": {"width": 2.5, "color": color},
+                },
+            }
+        )
+    return found

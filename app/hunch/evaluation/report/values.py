@@ -1,0 +1,81 @@
+"""Figures as plain values, in the manner of the house."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Figure = dict[str, Any]
+FONT = "system-ui, sans-serif"
+
+
+def figure(
+    traces: Sequence[dict[str, Any]],
+    *,
+    xaxis: dict[str, Any],
+    yaxis: dict[str, Any],
+    height: int = 340,
+    has_legend: bool = True,
+) -> Figure:
+    """Data and layout, without a title: the page has it as a heading."""
+    return {
+        "data": list(traces),
+        "layout": {
+            "height": height,
+            "paper_bgcolor": "--paper",
+            "plot_bgcolor": "--paper",
+            "font": {"family": FONT, "size": 12, "color": "--ink"},
+            "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+            "hoverlabel": {
+                "align": "left",
+                "bgcolor": "--paper",
+                "bordercolor": "--quiet",
+                "font": {"family": FONT, "size": 12, "color": "--ink"},
+            },
+            "showlegend": has_legend,
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+            },
+            "xaxis": xaxis,
+            "yaxis": yaxis,
+        },
+    }
+
+
+def axis(
+    name: str,
+    *,
+    is_log: bool = False,
+    is_share: bool = False,
+    between: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """An axis of numbers; shares are in percent."""
+    found: dict[str, Any] = {
+        "title": {"text": name, "standoff": 8},
+        "gridcolor": "--line",
+        "linecolor": "--quiet",
+        "zeroline": False,
+        "automargin": True,
+    }
+    if is_log:
+        found |= {"type": "log", "dtick": "D2"}
+    if is_share:
+        found["tickformat"] = ".4~%"
+    if between is not None:
+        found["range"] = list(between)
+    return found
+
+
+def categories(name: str, values: Sequence[str]) -> dict[str, Any]:
+    """An axis of words in this order."""
+    return {
+        "title": {"text": name, "standoff": 8},
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": list(values),
+        "linecolor": "--quiet",
+        "showgrid": False,
+        "automargin": True,
+    }
