@@ -81,6 +81,7 @@ class Chromium:
         self.resize(width, height)
         self.prefer(dark=dark)
         self.call("Page.navigate", url=url)
+        self.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
         """Another size of the window."""

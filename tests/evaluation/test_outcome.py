@@ -99,3 +99,22 @@ def test_the_slow_model_alone_lacks_nothing_of_itself():
     assert kept.accuracy.value == pytest.approx(TRUTH.slow_right.mean(), abs=0.02)
     assert (0.0, 0.0) == (kept.gap.value, lost.gap.value)
     assert (True, False) == (kept.keeps_up, lost.keeps_up)
+
+
+def test_a_model_alone_costs_its_own_calls():
+    """The slow one every time and no fast one, the fast one the other way round."""
+    prices = Prices(fast_call=1.0, slow_call=10.0, fast_second=100.0, slow_second=1000.0)
+    load = scenario(rate=20.0, where=place(fast_ms=2.0), seconds=60.0)
+    fast, slow = (
+        summarised([run_alone(side, ROWS, load, 1)], prices=prices, alone=side)
+        for side in ("fast", "slow")
+    )
+
+    assert fast.cost.value == pytest.approx(1.0 + 0.002 * 100.0, rel=0.05)
+    assert slow.cost.value == pytest.approx(10.0 + 0.01 * 1000.0, rel=0.05)
+    assert (0.0, 1.0, 0.0) == (
+        fast.slow_calls.value,
+        slow.slow_calls.value,
+        slow.wasted_calls.value,
+    )
+    assert (0.0, 0.0) == (fast.slow_load.value, slow.fast_load.value)

@@ -19,6 +19,10 @@ function draw(chart) {
   const figure = figures[name][choice ? choice.value : ""];
   const { data, layout } = painted(figure, getComputedStyle(document.documentElement));
   layout.width = chart.clientWidth;
+  if (data.length > 5) {
+    layout.legend.entrywidthmode = "fraction";
+    layout.legend.entrywidth = chart.clientWidth < 480 ? 0.48 : 0.32;
+  }
   layout.dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
   Plotly.react(chart, data, layout, config);
   if (!chart.dataset.hears) {
@@ -110,15 +114,6 @@ function fromPaper() {
   for (const it of folded) it.open = false;
   drawAll();
 }
-for (const table of document.querySelectorAll("table")) {
-  const cells = [...(table.tHead?.rows[0].cells ?? [])];
-  cells.forEach((head, column) => {
-    if (table.tBodies[0].rows[0]?.cells[column].classList.contains("number")) {
-      head.classList.add("number");
-    }
-  });
-}
-
 /** The chart library is in the page, packed. */
 async function library() {
   const packed = document.getElementById("library").textContent;

@@ -20,6 +20,8 @@ from hunch.evaluation.sweep_file import LivePoint, Point
 
 WIDE = 20.0
 """Of numbers that differ by more than this factor the logarithm is drawn."""
+LEAST_ROWS = 10
+"""Of a bin that is part of a line."""
 PATHS = {"all": "--ink", "fast": "--fast", "slow": "--slow", "fallback": "--fallback"}
 DASHES = {"all": "solid", "fast": "dot", "slow": "dash", "fallback": "dashdot"}
 
@@ -93,11 +95,12 @@ def _frontier(report: Report, value: Callable[[Point], float], name: str) -> Fig
     drawn = [value(sweep.points[it]) for it in range(len(sweep.points))]
     drawn += [trace["x"][0] for trace in alone]
     positive = [it for it in drawn if it > 0]
-    is_log = name.endswith("ms") and max(positive) / min(positive) > WIDE
+    factor = max(positive, default=1.0) / min(positive, default=1.0)
+    is_log = name.endswith("ms") and factor > WIDE
     is_share = name == "slow calls"
     found = figure(
         traces,
-        xaxis=axis(name, is_log=is_log, is_share=is_share),
+        xaxis=axis(name, is_log=is_log, factor=factor, is_share=is_share),
         yaxis=axis("right answers", is_share=True),
         height=420,
     )
@@ -211,7 +214,7 @@ def _latency(outcome: Outcome) -> Figure:
         curves += [
             (path, outcome.rates[path].value, latency) for path, latency in outcome.by_path.items()
         ]
-    traces = [
+    traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
@@ -223,9 +226,11 @@ def _latency(outcome: Outcome) -> Figure:
         }
         for name, share, latency in curves
     ]
+    ends = [float(it["x"][at]) for it in traces for at in (0, -1)]
+    factor = max(ends) / max(min(ends), 1e-3)
     return figure(
         traces,
-        xaxis=axis("latency, ms", is_log=True),
+        xaxis=axis("latency, ms", is_log=True, factor=factor),
         yaxis=axis("share of decisions", is_share=True, between=(0.0, 1.01)),
     )
 
@@ -261,39 +266,47 @@ def _gains(report: Report) -> Figure:
     ]
     return figure(
         traces,
-        xaxis=axis("share that waits for the slow model", is_share=True),
+        xaxis=axis("share that waits for the slow model", is_share=True, between=(-0.02, 1.02)),
         yaxis=axis("times slow alone", is_log=True),
     )
 
 
 def _reliability(model: ModelRows) -> Figure:
+    """A dot for each bin; the line joins those whose rows say more than chance does."""
     most = max(it.rows for it in model.bins)
-    traces = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": {"color": "--quiet", "width": 1, "dash": "dash"},
-            "hoverinfo": "skip",
+    joined = [it for it in model.bins if it.rows >= LEAST_ROWS]
+    diagonal = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [0, 1],
+        "y": [0, 1],
+        "line": {"color": "--quiet", "width": 1, "dash": "dash"},
+        "hoverinfo": "skip",
+    }
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [it.confidence for it in joined],
+        "y": [it.accuracy for it in joined],
+        "line": {"color": "--fast", "width": 1.5},
+        "hoverinfo": "skip",
+    }
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [it.confidence for it in model.bins],
+        "y": [it.accuracy for it in model.bins],
+        "text": [f"{it.rows:,} rows" for it in model.bins],
+        "marker": {
+            "color": "--fast",
+            "size": [5 + 20 * math.sqrt(it.rows / most) for it in model.bins],
+            "opacity": 0.8,
         },
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "x": [it.confidence for it in model.bins],
-            "y": [it.accuracy for it in model.bins],
-            "text": [f"{it.rows:,} rows" for it in model.bins],
-            "line": {"color": "--fast", "width": 1.5},
-            "marker": {
-                "color": "--fast",
-                "size": [5 + 20 * math.sqrt(it.rows / most) for it in model.bins],
-                "opacity": 0.8,
-            },
-            "hovertemplate": "confidence %{x:.1%}<br>right %{y:.1%}<br>%{text}<extra></extra>",
-        },
-    ]
+        "cliponaxis": False,
+        "hovertemplate": "confidence %{x:.1%}<br>right %{y:.1%}<br>%{text}<extra></extra>",
+    }
     return figure(
-        traces,
+        [diagonal, line, dots],
         xaxis=axis("confidence (size of a dot: rows)", is_share=True, between=(0.0, 1.04)),
         yaxis=axis("right answers", is_share=True, between=(0.0, 1.06)),
         has_legend=False,

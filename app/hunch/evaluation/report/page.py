@@ -8,7 +8,8 @@ import base64
 import gzip
 import html
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,9 @@ ASSETS = Path(__file__).parents[2] / "assets" / "report"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
+
+NUMBER = re.compile(r"none|[-+]?[\d.,]+(e-?\d+)?( %)?( \(.*\)| …)?|")
+UNIT = re.compile(r"(?<=\d) (?=(%|ms|/s|points)(?![a-z]))|(?<=[τΔ]) (?=\d)")
 
 
 def page(report: Report) -> str:
@@ -68,7 +72,7 @@ def _points(report: Report) -> list[dict[str, object]]:
 def _section(section: Section, charts: dict[str, Chart]) -> Iterator[str]:
     yield f'<section id="{section.name}"><h2>{html.escape(section.title)}</h2>\n'
     for sentence in section.sentences:
-        yield f"<p>{html.escape(sentence)}</p>\n"
+        yield f"<p>{_escaped(sentence)}</p>\n"
     if section.settings:
         yield '<div class="settings">\n'
         for setting in section.settings:
@@ -117,22 +121,33 @@ def _table(table: Table) -> Iterator[str]:
         yield f"<details><summary>{title}</summary>"
     elif title:
         yield f"<h3>{title}</h3>"
-    heads = "".join(f'<th scope="col">{html.escape(it)}</th>' for it in table.columns)
+    kinds = [_kind([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    heads = "".join(
+        f'<th scope="col"{kind}>{html.escape(it)}</th>'
+        for it, kind in zip(table.columns, kinds, strict=True)
+    )
     yield f'<div class="wide"><table aria-label="{title}">'
     yield f"<thead><tr>{heads}</tr></thead>\n<tbody>" if any(table.columns) else "<tbody>"
     for row in table.rows:
-        cells = "".join(f"<td{_kind(it)}>{html.escape(it)}</td>" for it in row)
-        yield f"<tr>{cells}</tr>\n"
+        yield "<tr>"
+        for it, kind in zip(row, kinds, strict=True):
+            own = ' class="missed"' if it == "missed" else kind
+            yield f"<td{own}>{_escaped(it)}</td>"
+        yield "</tr>\n"
     yield "</tbody></table></div>\n"
     if table.is_long:
         yield "</details>\n"
 
 
-def _kind(cell: str) -> str:
-    """How a cell is set: numbers stand at the right, what is missed is told."""
-    if cell[:1].isdigit() or cell[:2].lstrip("-+").isdigit():
-        return ' class="number"'
-    return ' class="missed"' if cell == "missed" else ""
+def _kind(cells: Sequence[str]) -> str:
+    """A column of numbers stands at the right."""
+    is_number = bool(cells) and all(NUMBER.fullmatch(it) for it in cells)
+    return ' class="number"' if is_number else ""
+
+
+def _escaped(text: str) -> str:
+    """As HTML, where no unit is parted from its number."""
+    return UNIT.sub("\u00a0", html.escape(text))
 
 
 def _as_json(data: object) -> str:

@@ -10,7 +10,7 @@ from hunch.evaluation.simulation.outcome import Latency, Outcome
 from hunch.evaluation.sweep_explaining import change, meaning, points_of
 from hunch.evaluation.sweep_file import Choice
 
-RIGHT_BY = {"label": "its label is right", "slow": "it is the slow model's answer"}
+RIGHT_BY = {"label": "it is the row's label", "slow": "it is the slow model's answer"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

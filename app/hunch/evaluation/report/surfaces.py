@@ -1,7 +1,7 @@
 """What points bring about over τ and Δ, as heat maps.
 
-The rows are τ and the columns Δ of the grid: pairs that only refining has looked at would make rows
-of a single cell. Nothing is interpolated; what was not simulated is empty.
+The rows are τ and the columns Δ of which all pairs were simulated: those that only refining has
+looked at would make rows of a single cell. Nothing is interpolated.
 """
 
 import math
@@ -38,17 +38,19 @@ def surfaces(report: Report) -> dict[str, tuple[str, Figure]]:
 
 
 def _cells(sweep: SweepFile) -> dict[tuple[float, int], int]:
-    """τ and Δ → place of the point, of τ and Δ that have at least half as many as any has."""
+    """τ and Δ → place of the point; the emptiest row or column goes until none has a hole."""
     found = {(it.tau, it.delta_ms): at for at, it in enumerate(sweep.points) if not it.taus}
-    taus = Counter(tau for tau, _ in found)
-    deltas = Counter(delta for _, delta in found)
-    kept_taus = {it for it, count in taus.items() if 2 * count >= max(taus.values())}
-    kept_deltas = {it for it, count in deltas.items() if 2 * count >= max(deltas.values())}
-    return {
-        (tau, delta): at
-        for (tau, delta), at in found.items()
-        if tau in kept_taus and delta in kept_deltas
-    }
+    while True:
+        taus, deltas = {tau for tau, _ in found}, {delta for _, delta in found}
+        if len(found) == len(taus) * len(deltas):
+            return found
+        rows = Counter(tau for tau, _ in found)
+        columns = Counter(delta for _, delta in found)
+        tau, delta = min(rows, key=lambda it: rows[it]), min(columns, key=lambda it: columns[it])
+        if rows[tau] * len(taus) <= columns[delta] * len(deltas):
+            found = {cell: at for cell, at in found.items() if cell[0] != tau}
+        else:
+            found = {cell: at for cell, at in found.items() if cell[1] != delta}
 
 
 def _surface(
@@ -65,22 +67,13 @@ def _surface(
     deltas = sorted({delta for _, delta in cells})
     columns: dict[str, list[list[Any]]] = {"z": [], "text": [], "hovertext": [], "customdata": []}
     for tau in taus:
-        places = [cells.get((tau, delta)) for delta in deltas]
-        points = [None if at is None else sweep.points[at] for at in places]
-        numbers = [None if it is None else value(it) for it in points]
-        columns["z"].append(
-            [None if it is None else math.log10(max(it, 1e-3)) if is_log else it for it in numbers]
-        )
-        columns["text"].append(
-            ["" if it is None else written(it).removesuffix(" %") for it in numbers]
-        )
+        places = [cells[tau, delta] for delta in deltas]
+        numbers = [value(sweep.points[at]) for at in places]
+        columns["z"].append([math.log10(max(it, 1e-3)) if is_log else it for it in numbers])
+        columns["text"].append([written(it).removesuffix(" %") for it in numbers])
         columns["hovertext"].append(
             [
-                ""
-                if at is None
-                else "<br>".join(
-                    lines(sweep.points[at], sweep.accuracy_of(at), has_prices=has_prices)
-                )
+                "<br>".join(lines(sweep.points[at], sweep.accuracy_of(at), has_prices=has_prices))
                 for at in places
             ]
         )
@@ -94,7 +87,7 @@ def _surface(
         **columns,
         "texttemplate": "%{text}",
         "hovertemplate": "%{hovertext}<extra></extra>",
-        "hoverongaps": False,
+        "textfont": {"color": "--ink"},
         "colorscale": [[0, "--heat-low"], [1, "--heat-high"]],
         "showscale": False,
         "xgap": 1,

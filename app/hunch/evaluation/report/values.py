@@ -5,6 +5,10 @@ from typing import Any
 
 Figure = dict[str, Any]
 FONT = "system-ui, sans-serif"
+DECADES = [float(f"1e{power}") for power in range(-3, 8)]
+TICKS = [digit * decade for decade in DECADES for digit in (1, 2, 5)]
+WIDE = 100.0
+"""Over more than this factor a logarithmic axis has a number for each decade only."""
 
 
 def figure(
@@ -48,10 +52,19 @@ def axis(
     name: str,
     *,
     is_log: bool = False,
+    factor: float = 1.0,
     is_share: bool = False,
     between: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """An axis of numbers; shares are in percent."""
+    """An axis of numbers; shares are in percent.
+
+    Args:
+        name: its title.
+        is_log: whether it is a logarithmic one.
+        factor: that its numbers go over, where it is.
+        is_share: whether its numbers are shares.
+        between: its ends, where they are not those of the numbers.
+    """
     found: dict[str, Any] = {
         "title": {"text": name, "standoff": 8},
         "gridcolor": "--line",
@@ -60,11 +73,12 @@ def axis(
         "automargin": True,
     }
     if is_log:
-        found |= {"type": "log", "dtick": "D2"}
+        ticks = DECADES if factor > WIDE else TICKS
+        found |= {"type": "log", "tickvals": ticks, "ticktext": [f"{it:,.9g}" for it in ticks]}
     if is_share:
         found["tickformat"] = ".4~%"
     if between is not None:
-        found["range"] = list(between)
+        found |= {"range": list(between), "dtick": 0.2}
     return found
 
 

@@ -47,7 +47,8 @@ def lines(point: Point, accuracy: float, *, has_prices: bool) -> list[str]:
     outcome, latency = point.outcome, point.outcome.latency
     found = [
         place(point),
-        f"right: {share(accuracy, 2)} on the frontier, simulated {share_of(outcome.accuracy)}",
+        f"right on the frontier: {share(accuracy, 2)}",
+        f"right as simulated: {share_of(outcome.accuracy)}",
         (
             f"p50 {ms(latency.p50_ms.value)}, p95 {ms(latency.p95_ms.value)}, "
             f"p99 {ms(latency.p99_ms.value)} ms"

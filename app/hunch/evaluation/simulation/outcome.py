@@ -201,7 +201,8 @@ class Summary:
         seconds = (
             prices.fast_second * run.fast_busy_ms + prices.slow_second * run.slow_busy_ms
         ) / 1000
-        calls = prices.fast_call + prices.slow_call * float(look.is_called.mean())
+        calls = 0.0 if look.is_slow_alone else prices.fast_call
+        calls += prices.slow_call * float(look.is_called.mean())
         return calls + seconds / len(run.rows)
 
     def _in_time_per_s(self, look: "_Look") -> float:
@@ -218,14 +219,15 @@ class _Look:
         self.rows, self.ends = run.rows[counts], run.ends[counts]
         self.latency_ms = run.seen_ms[counts] - run.arrived_ms[counts]
         self.is_called = run.is_called[counts]
-        is_slow = np.full(len(self.ends), alone == "slow") | self.on(Path.SLOW)
+        self.is_slow_alone = alone == "slow"
+        is_slow = np.full(len(self.ends), self.is_slow_alone) | self.on(Path.SLOW)
         fast_right, slow_right = truth.fast_right[self.rows], truth.slow_right[self.rows]
         self.right: Flags = np.where(is_slow, slow_right, fast_right)
         is_seen = (run.seen_ms >= run.from_ms) & (run.seen_ms < run.until_ms)
         self.decided_per_s = float(is_seen.sum()) / self.seconds
         self.offered_per_s = float(counts.sum()) / self.seconds
         calls = int(self.is_called.sum())
-        self.wasted = float((self.is_called & ~self.on(Path.SLOW)).sum()) / calls if calls else 0.0
+        self.wasted = float((self.is_called & ~is_slow).sum()) / calls if calls else 0.0
 
     def on(self, path: Path) -> Flags:
         """Which messages were decided on that path."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, cycle
 from typing import Any
 
@@ -122,7 +122,15 @@ def run_alone(side: str, rows: int, scenario: Scenario, seed: int) -> Run:
         seed: as of `run`.
     """
     policy = ExitPolicy(name="", tau=0.0, delta_ms=0.0)
-    return _Cascade(policy, np.ones(rows, dtype=np.bool_), scenario, seed, alone=side).run()
+    found = _Cascade(policy, np.ones(rows, dtype=np.bool_), scenario, seed, alone=side).run()
+    if side == "fast":
+        return found
+    return replace(
+        found,
+        is_called=np.ones_like(found.is_called),
+        fast_busy_ms=0.0,
+        slow_busy_ms=found.fast_busy_ms,
+    )
 
 
 def speed_alone(side: str, place: Place, deployment: Deployment) -> float:
