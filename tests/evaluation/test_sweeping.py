@@ -1,12 +1,11 @@
 """Sweeps: every point once, the same over processes, what was known is not simulated again."""
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 from tests.evaluation import made
-from tests.evaluation.simulated import place, policy, scenario
+from tests.evaluation.swept import TODAY, file_of, found_in, rows_of, simulator
 
 from hunch.core.policy import parsed
 from hunch.errors import DataError, InvariantBroken
@@ -14,57 +13,15 @@ from hunch.evaluation.kept_points import kept
 from hunch.evaluation.policies import policy_of_choice
 from hunch.evaluation.records import read
 from hunch.evaluation.simulation.outcome import Prices
-from hunch.evaluation.simulator import Rows, Setting, Simulator
+from hunch.evaluation.simulator import Setting
 from hunch.evaluation.sweep_explaining import change
 from hunch.evaluation.sweep_file import read_sweep
-from hunch.evaluation.sweep_results import sweep_file_of
-from hunch.evaluation.sweeping import Plan, sweep
-
-TODAY = Setting(tau=0.9, delta_ms=300)
 
 
 @pytest.fixture
 def record(tmp_path):
     """400 drawn rows."""
     return read(made.record(tmp_path / "r", made.drawn(400)))
-
-
-def rows_of(record):
-    """At the temperatures of the drawn models."""
-    return Rows.of(record, fast_temperature=1.0, slow_temperature=1.0)
-
-
-def simulator(record, **changes):
-    """A simulator of half a second at 200 messages a second, where the slow model takes 10 ms."""
-    given: dict[str, Any] = {"seeds": (0, 1), "in_time_ms": 50.0, "prices": Prices()}
-    load = scenario(rate=200.0, seconds=0.5, warm_up=0.1, where=place(slow_ms=10.0, hop_ms=1.0))
-    return Simulator(rows_of(record), policy(), load, **(given | changes))
-
-
-def plan(**changes):
-    """Three τ, two Δ and one round of refining."""
-    given: dict[str, Any] = {
-        "taus": [0.0, 0.7, 1.0],
-        "deltas": [50, 400],
-        "today": TODAY,
-        "rounds": 1,
-        "epsilon": 0.02,
-    }
-    return Plan(**(given | changes))
-
-
-def found_in(folder, given, *, jobs=1, **changes):
-    """What a sweep finds, and the progress that it told."""
-    told = []
-    with kept(folder / "points.jsonl") as known:
-        found = sweep(
-            given,
-            plan(**changes),
-            known,
-            jobs=jobs,
-            on_progress=lambda done, total: told.append((done, total)),
-        )
-    return found, told
 
 
 def test_a_sweep_has_all_its_points_and_refines(record, tmp_path):
@@ -143,14 +100,6 @@ def test_another_load_is_another_point(record):
 
     assert 6 == len(keys)
     assert simulator(record).key(TODAY) in keys
-
-
-def file_of(record, tmp_path, **changes):
-    """The file of a sweep, whose prices and bounds are the defaults."""
-    found, _ = found_in(tmp_path, simulator(record), **changes)
-    return sweep_file_of(
-        found, simulator(record), record, created="2026-11-25T12:00:00+00:00", epsilon=0.02
-    )
 
 
 def test_a_sweep_is_read_as_it_was_written(record, tmp_path):
