@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 TO_PIPES = (
     "import os, sys; read, write = map(int, sys.argv[1:3]); "
     "os.dup2(read, 100); os.dup2(write, 101); os.dup2(100, 3); os.dup2(101, 4); "

@@ -13,15 +13,25 @@ function painted(value, style) {
   return Object.fromEntries(Object.entries(value).map(([key, it]) => [key, painted(it, style)]));
 }
 
+/** What the mouse shows of a point; a heat map has rows of them. */
+function told(which) {
+  if (Array.isArray(which[0])) return which.map(told);
+  return points[which[0]].lines.join("<br>");
+}
+
 function draw(chart) {
   const name = chart.dataset.chart;
   const choice = document.querySelector(`select[data-of="${name}"]`);
   const figure = figures[name][choice ? choice.value : ""];
   const { data, layout } = painted(figure, getComputedStyle(document.documentElement));
+  for (const trace of data) {
+    if (trace.meta === "points") trace.hovertext = told(trace.customdata);
+  }
   layout.width = chart.clientWidth;
   if (data.length > 5) {
     layout.legend.entrywidthmode = "fraction";
     layout.legend.entrywidth = chart.clientWidth < 480 ? 0.48 : 0.32;
+    layout.legend.font = { size: chart.clientWidth < 360 ? 10 : 12 };
   }
   layout.dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
   Plotly.react(chart, data, layout, config);

@@ -4,8 +4,10 @@ Every number comes from the file or the record.
 
     numbers     all of it as values; as JSON they are the report for programs
     rows        of these, what the record says: reliability, histograms, classes
-    sections    sentences, tables and settings, in the order in which they are read
+    contents    what a section holds: sentences, tables, settings, names of charts
+    sections    all of them, in the order in which they are read
     charts      figures for plotly, whose colours are names until a page gives them values
+    frontier, surfaces      of these, the points of the sweep
     page        sections and charts as HTML that asks no other host for anything
     markdown    sections as Markdown
 """

@@ -1,25 +1,24 @@
 """Figures of a report for plotly, as plain values.
 
 A colour is a name that begins with `--`; the page has its value for light, dark and paper. Points
-can be clicked: the first number of their `customdata` is their place in the sweep.
+of the sweep can be clicked: the first number of their `customdata` is their place in it, and the
+page has the text that the mouse shows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hunch.evaluation.report.frontier import frontier
 from hunch.evaluation.report.numbers import Report
 from hunch.evaluation.report.rows import BARS, ModelRows
 from hunch.evaluation.report.surfaces import surfaces
 from hunch.evaluation.report.values import Figure, axis, figure
-from hunch.evaluation.report.written import lines, named, place, title
+from hunch.evaluation.report.written import named, place, title
 from hunch.evaluation.simulation.outcome import QUANTILES, Latency, Outcome
-from hunch.evaluation.sweep_explaining import points_of
-from hunch.evaluation.sweep_file import LivePoint, Point
+from hunch.evaluation.sweep_file import LivePoint
 
-WIDE = 20.0
-"""Of numbers that differ by more than this factor the logarithm is drawn."""
 LEAST_ROWS = 10
 """Of a bin that is part of a line."""
 PATHS = {"all": "--ink", "fast": "--fast", "slow": "--slow", "fallback": "--fallback"}
@@ -41,10 +40,10 @@ def charts_of(report: Report) -> dict[str, Chart]:
     found = {
         "accuracy-latency": _one(
             "Right answers, by p95",
-            _frontier(report, lambda it: it.outcome.latency.p95_ms.value, "p95 latency, ms"),
+            frontier(report, lambda it: it.outcome.latency.p95_ms.value, "p95 latency, ms"),
         ),
         "accuracy-cost": _one(
-            f"Right answers, by {cost}", _frontier(report, lambda it: it.cost, cost)
+            f"Right answers, by {cost}", frontier(report, lambda it: it.cost, cost)
         ),
         **{name: _one(told, drawn) for name, (told, drawn) in surfaces(report).items()},
         "latency": Chart(
@@ -68,133 +67,6 @@ def charts_of(report: Report) -> dict[str, Chart]:
 
 def _one(told: str, drawn: Figure) -> Chart:
     return Chart(title=told, figures={"": drawn})
-
-
-def _frontier(report: Report, value: Callable[[Point], float], name: str) -> Figure:
-    sweep = report.sweep
-    marked, on_it = sweep.marked(), set(sweep.frontier)
-    others = [it for it in range(len(sweep.points)) if it not in on_it and it not in marked]
-    traces = [
-        _dots(report, value, others, name="simulated", color="--faint", size=6),
-        _dots(report, value, sweep.frontier, name="frontier", color="--fast", size=9),
-    ]
-    for index, names in marked.items():
-        is_today = names == ["today"]
-        trace = _dots(
-            report,
-            value,
-            [index],
-            name=", ".join(names),
-            color="--fallback" if is_today else "--slow",
-            size=15,
-        )
-        trace["marker"]["symbol"] = "diamond" if is_today else "star"
-        traces.append(trace)
-    alone = _alone(report, value)
-    traces += alone
-    drawn = [value(sweep.points[it]) for it in range(len(sweep.points))]
-    drawn += [trace["x"][0] for trace in alone]
-    positive = [it for it in drawn if it > 0]
-    factor = max(positive, default=1.0) / min(positive, default=1.0)
-    is_log = name.endswith("ms") and factor > WIDE
-    is_share = name == "slow calls"
-    found = figure(
-        traces,
-        xaxis=axis(name, is_log=is_log, factor=factor, is_share=is_share),
-        yaxis=axis("right answers", is_share=True),
-        height=420,
-    )
-    least = sweep.record.slow_accuracy - sweep.asked.epsilon
-    found["layout"]["shapes"] = [
-        {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": least,
-            "y1": least,
-            "line": {"color": "--quiet", "width": 1, "dash": "dash"},
-        }
-    ]
-    found["layout"]["annotations"] = [
-        {
-            "xref": "paper",
-            "x": 1,
-            "y": least,
-            "text": f"slow model less {points_of(sweep.asked.epsilon)}",
-            "showarrow": False,
-            "xanchor": "right",
-            "yanchor": "top",
-            "font": {"color": "--quiet", "size": 11},
-        }
-    ]
-    return found
-
-
-def _dots(
-    report: Report,
-    value: Callable[[Point], float],
-    indices: Sequence[int],
-    *,
-    name: str,
-    color: str,
-    size: int,
-) -> dict[str, Any]:
-    sweep = report.sweep
-    has_prices = sweep.asked.prices.are_given
-    keeps_up = [sweep.points[it].outcome.keeps_up for it in indices]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [value(sweep.points[it]) for it in indices],
-        "y": [sweep.accuracy_of(it) for it in indices],
-        "customdata": [[it] for it in indices],
-        "text": [
-            "<br>".join(lines(sweep.points[it], sweep.accuracy_of(it), has_prices=has_prices))
-            for it in indices
-        ],
-        "hovertemplate": f"<b>{name}</b><br>%{{text}}<extra></extra>",
-        "marker": {
-            "color": color,
-            "size": size,
-            "symbol": ["circle" if it else "circle-open" for it in keeps_up],
-            "line": {"color": "--paper" if all(keeps_up) else color, "width": 1},
-        },
-    }
-
-
-def _alone(report: Report, value: Callable[[Point], float]) -> list[dict[str, Any]]:
-    """Both models alone; a price is not known of them, and the share of slow calls is."""
-    sweep = report.sweep
-    record, alone = sweep.record, sweep.alone
-    traces = []
-    for side, outcome, accuracy, symbol in (
-        ("fast", alone["fast"], record.fast_accuracy, "triangle-down"),
-        ("slow", alone["slow"], record.slow_accuracy, "triangle-up"),
-    ):
-        stands_for = Point(
-            tau=float(side == "slow"),
-            delta_ms=0,
-            accept_rate=float(side == "fast"),
-            outcome=outcome,
-        )
-        told = f"p95 {outcome.latency.p95_ms.value:,.0f} ms"
-        if not outcome.keeps_up:
-            told += f"<br>OVERLOAD: {outcome.decided_per_s.value:,.0f} /s are decided"
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": f"{side} alone",
-                "x": [value(stands_for)],
-                "y": [accuracy],
-                "hovertemplate": f"<b>{side} model alone</b><br>right: %{{y:.2%}}<br>{told}"
-                "<extra></extra>",
-                "marker": {"color": "--ink", "size": 11, "symbol": symbol},
-            }
-        )
-    return traces
 
 
 def _latencies(report: Report) -> dict[str, Figure]:
@@ -334,10 +206,11 @@ def _histogram(report: Report, model: ModelRows, side: str) -> Figure:
     ]
     found = figure(
         traces,
-        xaxis=axis(model.histogram.of, is_share=True, between=(0.0, 1.0)) | {"anchor": "y2"},
-        yaxis=axis("right, rows") | {"domain": [0.56, 1.0]},
+        xaxis=axis(model.histogram.of, is_share=True, between=(0.0, 1.02)) | {"anchor": "y2"},
+        yaxis=_rows_axis("right, rows", model.histogram.right) | {"domain": [0.56, 1.0]},
     )
-    found["layout"]["yaxis2"] = axis("wrong, rows") | {"domain": [0.0, 0.44]}
+    below = _rows_axis("wrong, rows", model.histogram.wrong) | {"domain": [0.0, 0.44]}
+    found["layout"]["yaxis2"] = below
     if side == "fast":
         found["layout"]["shapes"] = list(_tau_lines(report))
         found["layout"]["annotations"] = [
@@ -354,6 +227,12 @@ def _histogram(report: Report, model: ModelRows, side: str) -> Figure:
             }
         ]
     return found
+
+
+def _rows_axis(name: str, rows: Sequence[int]) -> dict[str, Any]:
+    most = max(rows)
+    ticks = {"dtick": 1} if most < 4 else {"nticks": 4}
+    return axis(name) | {"range": [0, 1.05 * max(1, most)], "tickformat": ",d", **ticks}
 
 
 def _tau_lines(report: Report) -> Iterator[dict[str, Any]]:

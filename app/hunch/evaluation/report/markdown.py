@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from hunch.evaluation.report.contents import Section, Table
 from hunch.evaluation.report.numbers import Report
-from hunch.evaluation.report.sections import Section, Table, sections_of
+from hunch.evaluation.report.sections import sections_of
 
 
 def markdown(report: Report) -> str:

@@ -16,9 +16,10 @@ from urllib.parse import quote
 from plotly.offline import get_plotlyjs
 
 from hunch.evaluation.report.charts import Chart, charts_of
+from hunch.evaluation.report.contents import Section, Setting, Table
 from hunch.evaluation.report.markdown import title_of
 from hunch.evaluation.report.numbers import Report
-from hunch.evaluation.report.sections import Section, Setting, Table, sections_of
+from hunch.evaluation.report.sections import sections_of
 from hunch.evaluation.report.written import lines
 
 ASSETS = Path(__file__).parents[2] / "assets" / "report"

@@ -1,9 +1,9 @@
-"""A report as it is read: sections with sentences, tables, settings, and the names of charts."""
+"""`sections_of`: all sections of a report, in the order in which they are read."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from hunch.evaluation.policies import policy_of_choice
+from hunch.evaluation.report.contents import Section, Setting, Table
 from hunch.evaluation.report.numbers import Report
 from hunch.evaluation.report.written import ms, named, place, share, share_of, title
 from hunch.evaluation.simulation.outcome import Latency, Outcome
@@ -11,39 +11,6 @@ from hunch.evaluation.sweep_explaining import change, meaning, points_of
 from hunch.evaluation.sweep_file import Choice
 
 RIGHT_BY = {"label": "it is the row's label", "slow": "it is the slow model's answer"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Cells as text; `is_long` where a page folds it away."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_long: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What to copy for a choice: lines of `hunch.toml`, or None where only a policy will do."""
-
-    name: str
-    meaning: str
-    toml: str | None
-    policy_name: str
-    policy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One heading and what is under it; charts are names of `hunch.evaluation.report.charts`."""
-
-    name: str
-    title: str
-    sentences: Sequence[str]
-    charts: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    settings: Sequence[Setting] = field(default=())
 
 
 def sections_of(report: Report) -> list[Section]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hunch.evaluation.report.numbers import Report
-from hunch.evaluation.report.values import Figure, categories, figure
-from hunch.evaluation.report.written import lines, ms, share
+from hunch.evaluation.report.values import OF_POINTS, Figure, categories, figure
+from hunch.evaluation.report.written import ms, share
 from hunch.evaluation.sweep_file import Point, SweepFile
 
 HEIGHT_OF_A_ROW = 22
@@ -62,21 +62,14 @@ def _surface(
     is_log: bool,
 ) -> Figure:
     sweep = report.sweep
-    has_prices = sweep.asked.prices.are_given
     taus = sorted({tau for tau, _ in cells})
     deltas = sorted({delta for _, delta in cells})
-    columns: dict[str, list[list[Any]]] = {"z": [], "text": [], "hovertext": [], "customdata": []}
+    columns: dict[str, list[list[Any]]] = {"z": [], "text": [], "customdata": []}
     for tau in taus:
         places = [cells[tau, delta] for delta in deltas]
         numbers = [value(sweep.points[at]) for at in places]
         columns["z"].append([math.log10(max(it, 1e-3)) if is_log else it for it in numbers])
         columns["text"].append([written(it).removesuffix(" %") for it in numbers])
-        columns["hovertext"].append(
-            [
-                "<br>".join(lines(sweep.points[at], sweep.accuracy_of(at), has_prices=has_prices))
-                for at in places
-            ]
-        )
         columns["customdata"].append([[at] for at in places])
     rows = [f"{tau:g}" for tau in taus]
     heads = [f"{delta:,}" for delta in deltas]
@@ -85,6 +78,7 @@ def _surface(
         "x": heads,
         "y": rows,
         **columns,
+        "meta": OF_POINTS,
         "texttemplate": "%{text}",
         "hovertemplate": "%{hovertext}<extra></extra>",
         "textfont": {"color": "--ink"},

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 Figure = dict[str, Any]
+OF_POINTS = "points"
+"""`meta` of a trace that the page fills with what is known of the points in its `customdata`."""
 FONT = "system-ui, sans-serif"
 DECADES = [float(f"1e{power}") for power in range(-3, 8)]
 TICKS = [digit * decade for decade in DECADES for digit in (1, 2, 5)]

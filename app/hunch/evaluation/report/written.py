@@ -18,8 +18,10 @@ def share_of(found: Estimate, digits: int = 2) -> str:
 
 
 def ms(value: float) -> str:
-    """Milliseconds without their unit: whole ones from 100, else three digits."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Milliseconds without their unit: whole ones from 100, a tenth from 1, else three digits."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def named(name: str, value: float) -> str:
