@@ -2,12 +2,14 @@
 
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import plotly.graph_objects
 import pytest
 from tests.evaluation import made, swept
 
+from hunch.core.policy import parsed
 from hunch.errors import DataError
 from hunch.evaluation.records import read
 from hunch.evaluation.report.charts import charts_of
@@ -200,6 +202,17 @@ def test_settings_are_those_of_the_choices(report):
         assert f"tau = {point.tau!r}\ndelta_ms = {point.delta_ms}\n" == setting.toml
         policy = json.loads(setting.policy)
         assert (point.tau, point.delta_ms) == (policy["tau"], policy["delta_ms"])
+
+
+def test_the_page_has_the_policies(report):
+    """Its links are files that stages take."""
+    links = re.findall(r'href="data:application/json;charset=utf-8,([^"]+)"', page(report))
+
+    found = [parsed(unquote(it), "the page") for it in links]
+    assert [it.point for it in report.sweep.choices] == [
+        [(point.tau, point.delta_ms) for point in report.sweep.points].index((it.tau, it.delta_ms))
+        for it in found
+    ]
 
 
 def test_settings_that_say_too_little_are_not_offered(report):

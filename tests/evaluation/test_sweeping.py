@@ -122,11 +122,12 @@ def test_a_sweep_is_read_as_it_was_written(record, tmp_path):
         ({"version": 2}, "version: Input should be 1"),
         ({"points": []}, "points: Tuple should have at least 1 item"),
         ({"today": 999}, "it names points that it does not have"),
+        ({"alone": {}}, "it does not have both models alone"),
         ({"more": 1}, "more: Extra inputs are not permitted"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_one_sentence(record, tmp_path, changes, sentence):
-    """Another version, no points, points that are not there, unknown keys."""
+    """Another version, no points, points and models that are not there, unknown keys."""
     said = json.loads(file_of(record, tmp_path, rounds=0).text()) | changes
     (tmp_path / "s.json").write_text(json.dumps(said))
 

@@ -196,6 +196,8 @@ class SweepFile(_Part):
         named += [choice.point for choice in self.choices if choice.point is not None]
         if max(named) >= len(self.points):
             raise ValueError("it names points that it does not have")
+        if set(self.alone) != {"fast", "slow"}:
+            raise ValueError("it does not have both models alone")
         return self
 
     def choice(self, name: ChoiceName) -> Point | None:
