@@ -235,6 +235,17 @@ def test_a_page_is_whole_and_the_same_again(report):
     assert set(charts_of(report)) == set(re.findall(r'data-chart="([^"]+)"', text))
 
 
+def test_no_name_can_end_the_script(report):
+    """Names of what was measured stand in the data of the charts."""
+    names = {"</script><b>": 0.5}
+    live = LivePoint.model_validate(LIVE | {"predicted": names, "measured": names, "missed": []})
+    sweep = report.sweep.model_copy(update={"live": (live,)})
+    text = page(report.model_copy(update={"sweep": sweep}))
+
+    assert r"\u003c/script>\u003cb>" in text
+    assert 3 == text.count("</script>")
+
+
 def test_no_label_can_become_part_of_the_page(tmp_path):
     """Labels are text, whatever they hold; in Markdown too."""
     evil = "</script><img src=x>|"

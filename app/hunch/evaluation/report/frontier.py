@@ -1,4 +1,4 @@
-"""All points of a sweep by accuracy and one other number: frontier, choices, today, models alone."""
+"""All points of a sweep by accuracy and one other number: frontier, choices, today, each model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
