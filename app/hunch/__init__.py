@@ -6,7 +6,7 @@ The rooms, from the outside in; imports point one way, towards the bottom of thi
     assembly      from settings to the parts of a process
     http          health, metrics and the AsyncAPI document of a running process
     stages        fast, slow, join: receive, decode, ask the core, encode, hand to the lane
-    evaluation    both models on recorded data, and τ that follows: the commands record, calibrate
+    evaluation    recorded answers, and τ and Δ that follow: record, calibrate, sweep, report
     kafka         members, lanes and takeover, codec, topics, the embedded broker
     inference     predictors, model repository, input features
     telemetry     every event, counter and attribute name

@@ -27,6 +27,8 @@ COMMANDS = (
     "inspect",
     "record",
     "calibrate",
+    "sweep",
+    "report",
     "policy",
     "topics",
     "config",

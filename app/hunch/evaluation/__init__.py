@@ -1,4 +1,4 @@
-"""Choosing τ: both models' answers on known data, and what follows from them.
+"""Choosing τ and Δ: both models' answers on known data, and what follows from them.
 
 Needs what the extra `calibrate` brings; a command asks for it with `require_extra` before it
 imports any module of this room.
@@ -9,7 +9,7 @@ import importlib.util
 from hunch.errors import ConfigError
 
 INSTALL = "pip install 'hunch-stream[calibrate]'"
-EXTRA = ("matplotlib", "pyarrow", "scipy")
+EXTRA = ("matplotlib", "plotly", "pyarrow", "scipy")
 
 
 def require_extra() -> None:

@@ -1,4 +1,4 @@
-"""From a calibration to the policy that stages decide by."""
+"""From a calibration, or a point of a sweep, to the policy that stages decide by."""
 
 from hunch.core.policy import (
     Contents,
@@ -14,7 +14,9 @@ from hunch.core.policy import (
 from hunch.errors import InvariantBroken
 from hunch.evaluation.calibrating import Calibration
 from hunch.evaluation.explaining import promise
-from hunch.evaluation.records import Outputs
+from hunch.evaluation.records import Outputs, Record
+from hunch.evaluation.sweep_explaining import estimate_of, goal_of
+from hunch.evaluation.sweep_file import Choice, SweepFile
 
 
 def policy_of(calibration: Calibration, *, created: str) -> Policy:
@@ -43,7 +45,7 @@ def policy_of(calibration: Calibration, *, created: str) -> Policy:
         temperatures=Temperatures(
             fast=calibration.temperatures.fast, slow=calibration.temperatures.slow
         ),
-        models=Models(fast=_entry(parts.fit.fast), slow=_entry(parts.fit.slow)),
+        models=models_of(parts.fit),
         data=Data(
             sha256=parts.fit.sha256,
             rows=parts.rows(),
@@ -53,6 +55,51 @@ def policy_of(calibration: Calibration, *, created: str) -> Policy:
         judged=calibration.judged.numbers(),
     )
     return named(f"{goal.name}-{goal.limit:g}", contents)
+
+
+def policy_of_choice(sweep: SweepFile, choice: Choice) -> Policy:
+    """The policy of a choice that has a point: τ, its measure, and Δ."""
+    if choice.point is None:
+        raise InvariantBroken("A policy was asked for without a point.")
+    point, outcome = sweep.points[choice.point], sweep.points[choice.point].outcome
+    frontier = [sweep.points[index] for index in sweep.frontier]
+    contents = Contents(
+        created=sweep.created,
+        method=f"sweep: {choice.name} on a simulated frontier of {len(frontier)} points",
+        promise=estimate_of(sweep, point),
+        goal=GoalEntry(name=choice.name, limit=goal_of(sweep, choice.name)),
+        measure=sweep.measure,
+        tau=point.tau,
+        taus=point.taus,
+        temperatures=sweep.temperatures,
+        delta_ms=point.delta_ms,
+        models=sweep.models,
+        data=Data(
+            sha256=sweep.record.sha256,
+            rows={"choose": sweep.record.rows},
+            seed=sweep.load.seeds[0],
+        ),
+        curve={
+            "tau": [it.tau for it in frontier],
+            "delta_ms": [it.delta_ms for it in frontier],
+            "accept_rate": [it.accept_rate for it in frontier],
+            "accuracy": [it.outcome.accuracy.value for it in frontier],
+            "p95_ms": [it.outcome.latency.p95_ms.value for it in frontier],
+            "slow_calls": [it.outcome.slow_calls.value for it in frontier],
+        },
+        judged={
+            "accept_rate": point.accept_rate,
+            "accuracy": outcome.accuracy.value,
+            "fast_accuracy": sweep.record.fast_accuracy,
+            "slow_accuracy": sweep.record.slow_accuracy,
+        },
+    )
+    return named(f"sweep-{choice.name}", contents)
+
+
+def models_of(record: Record) -> Models:
+    """The pair that a record was made with."""
+    return Models(fast=_entry(record.fast), slow=_entry(record.slow))
 
 
 def _entry(outputs: Outputs) -> ModelEntry:

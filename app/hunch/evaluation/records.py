@@ -213,13 +213,18 @@ def read(path: Path) -> Record:
 
 def service_times(path: Path) -> Mapping[str, Mapping[int, float]]:
     """Side → batch size → the median time of a batch in milliseconds."""
+    return {
+        side: {size: float(np.median(times)) for size, times in sizes.items()}
+        for side, sizes in service_samples(path).items()
+    }
+
+
+def service_samples(path: Path) -> Mapping[str, Mapping[int, Sequence[float]]]:
+    """Side → batch size → the time of each timed batch in milliseconds."""
     samples: dict[str, dict[int, list[float]]] = {side: {} for side in SIDES}
     for side, size, elapsed_ms in Folder(path).service():
         samples[side].setdefault(size, []).append(elapsed_ms)
-    return {
-        side: {size: float(np.median(times)) for size, times in sizes.items()}
-        for side, sizes in samples.items()
-    }
+    return samples
 
 
 def _outputs(
