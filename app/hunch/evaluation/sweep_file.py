@@ -19,6 +19,8 @@ One JSON object; a number that has an interval is `{"value", "low", "high"}`.
     choices        name, place in `points` or null, and what it would change against today
     alone          `fast` and `slow`: outcomes of one model alone under the same load
     gains          for each τ: deferral rate, capacity and what it is of either model's alone
+    live           points that were also measured on a broker, as predicted and as measured: names
+                   are those of an outcome, `missed` are those that are too far apart
     notes          sentences that belong to the numbers
 """
 
@@ -139,6 +141,32 @@ class Gain(_Part):
     at_load_over_fast: Finite | None
 
 
+class LivePoint(_Part):
+    """What was measured of one τ and Δ on a broker, beside what the simulation had predicted.
+
+    Attributes:
+        rate_per_s: messages that came, a second; how is the `pattern`.
+        predicted: name → number; a name says its unit as in `p95_ms`, without one it is a share.
+        measured: the same names.
+        missed: those of them that differ by more than was allowed.
+    """
+
+    tau: Share
+    delta_ms: Annotated[int, Field(ge=0)]
+    rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    pattern: Pattern = "poisson"
+    predicted: Annotated[dict[str, Finite], Field(min_length=1)]
+    measured: dict[str, Finite]
+    missed: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_the_same(self) -> Self:
+        names = set(self.predicted)
+        if names != set(self.measured) or not names.issuperset(self.missed):
+            raise ValueError("what is predicted, measured and missed has different names")
+        return self
+
+
 class SweepFile(_Part):
     """The whole file."""
 
@@ -160,6 +188,7 @@ class SweepFile(_Part):
     choices: tuple[Choice, ...]
     alone: dict[Literal["fast", "slow"], Outcome]
     gains: tuple[Gain, ...]
+    live: tuple[LivePoint, ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
