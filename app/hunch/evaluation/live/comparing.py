@@ -35,9 +35,7 @@ def predicted_of(outcome: Outcome) -> dict[str, float]:
 
 def missed(predicted: Mapping[str, float], measured: Mapping[str, float]) -> tuple[str, ...]:
     """Which names are further apart than they may be."""
-    far = [
-        name for name in SHARES if abs(predicted[name] - measured[name]) > MOST_APART + ROUNDING
-    ]
+    far = [name for name in SHARES if abs(predicted[name] - measured[name]) > MOST_APART + ROUNDING]
     apart_ms = abs(predicted["p95_ms"] - measured["p95_ms"])
     if apart_ms > max(MOST_APART_MS, MOST_APART_OF_P95 * measured["p95_ms"]) + ROUNDING:
         far.append("p95_ms")

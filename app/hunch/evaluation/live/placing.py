@@ -98,8 +98,8 @@ def merged(side: str, batches: Batches, recorded: Samples) -> Samples:
     }
     if not own:
         raise DataError(
-            f"The {side} model had too few batches to measure its times: raise --rate or --seconds, "
-            "or name another tau with --measure-at."
+            f"The {side} model had too few batches to measure its times: raise --rate or "
+            "--seconds, or name another tau with --measure-at."
         )
     sizes = sorted(own)
     table = ModelTimes(recorded).table(max(*recorded, *sizes))

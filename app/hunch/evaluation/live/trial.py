@@ -133,9 +133,7 @@ class Measured:
         run, sent_ms = self.trial.run, self.trial.sent_ms
         for partition in np.unique(run.partitions).tolist():
             numbers = np.flatnonzero(run.partitions == partition).tolist()
-            yield [
-                (sent_ms[it], self.all_decided[it]) for it in numbers if it in self.all_decided
-            ]
+            yield [(sent_ms[it], self.all_decided[it]) for it in numbers if it in self.all_decided]
 
 
 _PATHS = (Path.FAST, Path.SLOW, Path.FALLBACK)
