@@ -222,7 +222,7 @@ def _measured(half: "Live", simulator: "Simulator", place_out: Path | None) -> "
     """The simulator in the place that was measured, or given."""
     found = half.place()
     if place_out is not None:
-        _write(place_out, found.model_dump_json(indent=1) + "\n")
+        _write(place_out, found.model_dump_json() + "\n")
     return simulator.somewhere(found)
 
 
