@@ -134,9 +134,16 @@ def test_sizes_that_did_not_come_are_stretched():
     assert {1: (2.0, 4.0), 2: (4.0,) * 5, 4: (12.0,) * 5, 8: (24.0,)} == found
 
 
+def test_without_a_size_that_came_often_all_is_stretched_alike():
+    """By the median of all batches."""
+    batches = {1: [2.0, 2.0], 2: [9.0], 3: [6.0, 6.0]}
+
+    assert {1: (2.0,), 4: (8.0,)} == merged("slow", batches, {1: (1.0,), 4: (4.0,)})
+
+
 def test_a_model_that_had_no_batches_is_not_measured():
     """The sentence says what to do."""
-    with pytest.raises(DataError, match="The slow model had too few batches to measure"):
+    with pytest.raises(DataError, match="The slow model answered too few batches to measure"):
         merged("slow", {1: [1.0]}, {1: (1.0,)})
 
 

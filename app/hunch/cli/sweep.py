@@ -4,8 +4,9 @@ With `--live` the points also go through stages on a broker: `hunch.cli.live`.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -161,13 +162,11 @@ def sweep(
         prices=price or (),
         seeds=seeds,
     )
-    plan = _plan(simulator, today, taus, deltas, grid, rounds=rounds, epsilon=epsilon)
-    half = _live_half(options, settings, simulator, whole, plan) if live else None
-    if half is not None:
-        simulator = _measured(half, simulator, place_out)
-        plan = _plan(simulator, today, taus, deltas, grid, rounds=rounds, epsilon=epsilon)
+    ask = partial(_plan, today, taus, deltas, grid, rounds=rounds, epsilon=epsilon)
+    half = _live_half(options, settings, simulator, whole, ask(simulator)) if live else None
+    simulator = simulator if half is None else _measured(half, simulator, place_out)
     file = sweep_file_of(
-        _swept(simulator, plan, results, jobs, as_json=as_json),
+        _swept(simulator, ask(simulator), results, jobs, as_json=as_json),
         simulator,
         whole,
         created=utc(SystemClock().now_ms()),
@@ -179,8 +178,8 @@ def sweep(
     if not as_json:
         show_sweep(file, results)
     if half is not None:
-        is_grid = taus is not None and deltas is not None
-        file = half.compared(file, plan if is_grid else None, _writer(results))
+        wanted = ask(simulator) if taus and deltas else None
+        file = half.compared(file, wanted, lambda it: _write(results, it.text()))
     if as_json:
         show_json(file.model_dump(mode="json"))
     if name is not None:
@@ -224,10 +223,6 @@ def _measured(half: "Live", simulator: "Simulator", place_out: Path | None) -> "
     if place_out is not None:
         _write(place_out, found.model_dump_json() + "\n")
     return simulator.somewhere(found)
-
-
-def _writer(results: Path) -> "Callable[[SweepFile], None]":
-    return lambda file: _write(results, file.text())
 
 
 def _choice(text: str | None) -> "ChoiceName | None":
@@ -315,11 +310,11 @@ def _in_force(settings: Settings, record: "Record", policy: Policy | None) -> Ex
 
 
 def _plan(
-    simulator: "Simulator",
     today: "Setting",
     taus: str | None,
     deltas: str | None,
     grid: str,
+    simulator: "Simulator",
     *,
     rounds: int,
     epsilon: float,

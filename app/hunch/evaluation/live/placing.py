@@ -90,25 +90,33 @@ def slow_batches(results: Sequence[SlowSeen], most: int) -> Batches:
 def merged(side: str, batches: Batches, recorded: Samples) -> Samples:
     """Times of the batches that came, and for larger and smaller ones those recorded, stretched.
 
-    Raises `DataError` where too few came.
+    Where no size came often enough, all that was recorded is stretched alike. Raises `DataError`
+    where too few batches came for that.
     """
+    table = ModelTimes(recorded).table(max(*recorded, *batches, 1))
+    ratios = [ms / table[size] for size, times in batches.items() for ms in times]
+    if len(ratios) < LEAST_SAMPLES:
+        raise DataError(
+            f"The {side} model answered too few batches to measure its times: raise --rate or "
+            "--seconds, or name another tau or a longer delta with --measure-at."
+        )
     own = {
         size: tuple(times[:MOST_SAMPLES])
         for size, times in sorted(batches.items())
         if len(times) >= LEAST_SAMPLES
     }
-    if not own:
-        raise DataError(
-            f"The {side} model had too few batches to measure its times: raise --rate or "
-            "--seconds, or name another tau with --measure-at."
-        )
     sizes = sorted(own)
-    table = ModelTimes(recorded).table(max(*recorded, *sizes))
-    stretch = {size: float(np.median(own[size])) / table[size] for size in (sizes[0], sizes[-1])}
+    by = {size: float(np.median(own[size])) / table[size] for size in sizes}
     for size, times in recorded.items():
-        if not sizes[0] <= size <= sizes[-1]:
-            by = stretch[sizes[0] if size < sizes[0] else sizes[-1]]
-            own[size] = tuple(max(LEAST_MS, by * ms) for ms in times)
+        if not sizes:
+            stretch = float(np.median(ratios))
+        elif size < sizes[0]:
+            stretch = by[sizes[0]]
+        elif size > sizes[-1]:
+            stretch = by[sizes[-1]]
+        else:
+            continue
+        own[size] = tuple(max(LEAST_MS, stretch * ms) for ms in times)
     return dict(sorted(own.items()))
 
 
