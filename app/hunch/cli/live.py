@@ -84,14 +84,7 @@ class Live:
         if at is None:
             return self._simulator.scenario.place
         with watching(["measuring the place"], is_silent=self._options.is_silent) as watch:
-            found = _run(self._measured(at, watch))
-        pattern = self._simulator.scenario.traffic.pattern
-        self._notes.append(
-            f"Live: times of machine and broker are measured at tau {at.setting.tau:g}, delta_ms "
-            f"{at.setting.delta_ms} and {at.rate:g} messages a second ({pattern}); that point is "
-            "not among those that are compared."
-        )
-        return found
+            return _run(self._measured(at, watch))
 
     def compared(
         self, file: SweepFile, plan: Plan | None, on_file: Callable[[SweepFile], None]
@@ -151,7 +144,22 @@ class Live:
     async def _measured(self, at: Wanted, watch: Watch) -> Place:
         async with opened(self._settings, self._options.processes) as session:
             found, simulator = await self._trial(session, at, 0, watch, with_slow_results=True)
-        return place_of(found, simulator, at.setting)
+        place = place_of(found, simulator, at.setting)
+        traffic = simulator.scenario.traffic
+        there = compared(
+            at.setting,
+            traffic,
+            simulator.somewhere(place).outcome(at.setting),
+            found.numbers_of(),
+        )
+        self._notes.append(
+            f"Live: times of machine and broker are measured at tau {at.setting.tau:g}, delta_ms "
+            f"{at.setting.delta_ms} and {at.rate:g} messages a second ({traffic.pattern}); that "
+            "point is not among those that are compared. There the simulation gives a p95 of "
+            f"{there.predicted['p95_ms']:.0f} ms, and {there.measured['p95_ms']:.0f} ms were "
+            "measured."
+        )
+        return place
 
     async def _compared(
         self,

@@ -54,18 +54,25 @@ async def opened(settings: Settings, processes: Mapping[str, int]) -> AsyncItera
     """A session whose stages are ready; raises `HunchError`s."""
     require_room(settings, processes)
     kept = {key: getattr(settings, key) for key in settings.model_fields_set - NOT_FOR_A_SWEEP}
-    folder = Path(tempfile.mkdtemp(prefix="hunch-sweep-"))
-    async with AsyncExitStack() as stack:
-        own = await stack.enter_async_context(own_topics(Settings(**kept), STEM))
-        stages = Stages(own, folder / "stages.log", {}, processes)
-        stack.push_async_callback(stages.kill)
-        await stages.start()
-        with told_as_sentences(own):
-            await _guarded(stages, stages.wait_until_ready())
-            client = await stack.enter_async_context(connected(own))
-            yield Session(own, stages, client, folder / "stages.log")
-            await stages.stop()
-    shutil.rmtree(folder, ignore_errors=True)  # where something went wrong the log is kept
+    folder = Path(tempfile.mkdtemp(prefix=STEM))
+    log = folder / "stages.log"
+    try:
+        async with AsyncExitStack() as stack:
+            own = await stack.enter_async_context(own_topics(Settings(**kept), STEM))
+            stages = Stages(own, log, {}, processes)
+            stack.push_async_callback(stages.kill)
+            await stages.start()
+            with told_as_sentences(own):
+                await _guarded(stages, stages.wait_until_ready())
+                client = await stack.enter_async_context(connected(own))
+                yield Session(own, stages, client, log)
+                await stages.stop()
+    except HunchError:  # its sentence may name the log
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Session:
