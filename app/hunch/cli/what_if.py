@@ -16,6 +16,7 @@ from hunch.errors import BrokerError, ConfigError, DataError, WireError
 from hunch.evaluation import require_extra
 from hunch.kafka.aio import KafkaClient
 from hunch.kafka.client import Record, TopicPartition
+from hunch.kafka.codec import decode_result
 from hunch.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,10 +139,10 @@ async def _up_to(
     loop = asyncio.get_running_loop()
     heard_s = loop.time()
     while True:
-        open_ = [it for it in assigned if await consumer.position(it) < ends[it]]
-        if not open_:
+        left = [it for it in assigned if await consumer.position(it) < ends[it]]
+        if not left:
             return found
-        records = await consumer.getmany(*open_, timeout_ms=POLL_MS)
+        records = await consumer.getmany(*left, timeout_ms=POLL_MS)
         for it, some in records.items():
             found += [record for record in some if record.offset < ends[it]]
         if records:
@@ -155,7 +156,6 @@ async def _up_to(
 
 def _late(records: Sequence[Record]) -> dict[str, Any]:
     from hunch.evaluation.what_if import Late  # noqa: PLC0415  needs the extra
-    from hunch.kafka.codec import decode_result  # noqa: PLC0415
 
     found = {}
     for record in records:

@@ -247,7 +247,16 @@ def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
     fast, slow, times = said["fast"], said["slow"], said["times"]
     score, total_ms = said.get("score", fast["confidence"]), times["total"]
     if not is_deferred:
-        return Message(score, False, False, None, None, 0.0, total_ms, None)
+        return Message(
+            score=score,
+            is_deferred=False,
+            is_slow=False,
+            differs=None,
+            slow_ms=None,
+            join_ms=0.0,
+            total_ms=total_ms,
+            limit_ms=None,
+        )
     join_ms = times["join"]
     deferred_ms = said["at_ms"] - join_ms
     own_ms = max(0.0, said["deadline_ms"] - deferred_ms)
@@ -259,7 +268,16 @@ def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
         slow_ms = max(late.at_ms - deferred_ms, own_ms + SLACK_MS)
         differs = late.label != fast["label"]
     limit_ms = own_ms if own_ms < said["delta_ms"] - SLACK_MS else None
-    return Message(score, True, is_slow, differs, slow_ms, join_ms, total_ms, limit_ms)
+    return Message(
+        score=score,
+        is_deferred=True,
+        is_slow=is_slow,
+        differs=differs,
+        slow_ms=slow_ms,
+        join_ms=join_ms,
+        total_ms=total_ms,
+        limit_ms=limit_ms,
+    )
 
 
 def _object(value: bytes) -> dict[str, Any] | None:
