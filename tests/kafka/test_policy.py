@@ -67,8 +67,8 @@ async def test_every_decision_obeys_the_policy_that_it_names(
     ):
         await checker.hear(range(PARTITIONS), time.monotonic() + 2.0, 30.0, "fast")
         for turn, name in (
-            (lambda: command._push(settings, high), high.name),
-            (lambda: command._push(settings, mixed), mixed.name),
+            (lambda: command.pushed(settings, high), high.name),
+            (lambda: command.pushed(settings, mixed), mixed.name),
             (lambda: command._rollback(settings), high.name),
         ):
             turned_s.append(time.time())
@@ -110,10 +110,10 @@ async def test_a_stage_that_starts_later_takes_what_was_pushed(
     made = policy(tau=0.42, delta_ms=700)
     stranger = {"name": "x", "version": "1", "sha256": "0" * 64}
     other = policy(models={"fast": stranger, "slow": stranger})
-    await command._push(settings, made)
+    await command.pushed(settings, made)
     fast = start_stage("fast", tau=0.9)
     ready = await asyncio.to_thread(fast.wait_ready)
-    await command._push(settings, other)
+    await command.pushed(settings, other)
     refused = await asyncio.to_thread(fast.wait_for, lambda e: e["event"] == "policy_refused")
 
     assert (made.name, 0.42, 700) == (ready["policy"], ready["tau"], ready["delta_ms"])

@@ -29,6 +29,7 @@ COMMANDS = (
     "calibrate",
     "sweep",
     "report",
+    "what-if",
     "policy",
     "topics",
     "config",
@@ -49,7 +50,8 @@ class Commands(TyperGroup):
         """The command, or None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(importlib.import_module(f"hunch.cli.{cmd_name}").app)
+        module = cmd_name.replace("-", "_")
+        command = typer.main.get_command(importlib.import_module(f"hunch.cli.{module}").app)
         command.name = cmd_name
         return command
 

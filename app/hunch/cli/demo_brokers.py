@@ -1,8 +1,8 @@
-"""The broker of the demo: one of its own, or a Kafka on which it leaves nothing behind."""
+"""The broker of a demo or a live sweep: its own, or a Kafka on which it leaves nothing behind."""
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -23,15 +23,33 @@ CLEAN_UP_S = 5.0
 
 @asynccontextmanager
 async def broker(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with an address and with topics that exist; raises `HunchError`s."""
+    """That of the demo, with a topic for `--break`."""
+    async with own_topics(settings, "hunch-demo-", [RELAYED]) as found:
+        yield found
+
+
+@asynccontextmanager
+async def own_topics(
+    settings: Settings, stem: str, copies_of_decisions: Sequence[str] = ()
+) -> AsyncIterator[Settings]:
+    """The settings with an address and with topics that exist, and are gone in the end.
+
+    Args:
+        settings: where, and how the topics are to be.
+        stem: what their prefix begins with; the rest of it is drawn.
+        copies_of_decisions: further topics, like `decisions`.
+
+    Raises `HunchError`s.
+    """
     if settings.bootstrap == embedded.ADDRESS:
         with embedded.EmbeddedBroker() as own:
             found = changed(settings, bootstrap=own.bootstrap)
             ensure_embedded(own, found)
-            own.create_topic(found.topic(RELAYED), 2 * found.partitions)
+            for name in copies_of_decisions:
+                own.create_topic(found.topic(name), 2 * found.partitions)
             yield found
         return
-    prefixed = changed(settings, topic_prefix=f"hunch-demo-{uuid.uuid4().hex[:8]}.")
+    prefixed = changed(settings, topic_prefix=f"{stem}{uuid.uuid4().hex[:8]}.")
     async with connected(prefixed):
         pass
     created: list[str] = []
@@ -42,9 +60,10 @@ async def broker(settings: Settings) -> AsyncIterator[Settings]:
             shapes = plan_of(prefixed).shapes(prefixed.partitions)
             created += [shape.name for shape in shapes.values()]
             await apply(plan_of(prefixed), admin)
-            relayed = replace(shapes["decisions"], name=prefixed.topic(RELAYED))
-            created.append(relayed.name)
-            await admin.create([relayed])
+            for name in copies_of_decisions:
+                copy = replace(shapes["decisions"], name=prefixed.topic(name))
+                created.append(copy.name)
+                await admin.create([copy])
         yield prefixed
     finally:
         await _delete(prefixed, created)
@@ -57,7 +76,7 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 
 
 async def _delete(settings: Settings, topics: list[str]) -> None:
-    """Deletes the demo's own topics; the offsets of its groups go with them."""
+    """Deletes own topics; the offsets of its groups go with them."""
     admin = AIOKafkaAdminClient(
         bootstrap_servers=settings.bootstrap,
         request_timeout_ms=int(1000 * CLEAN_UP_S),

@@ -1,8 +1,8 @@
-"""The demo's other processes: the three stages, each its own, and the checker.
+"""The processes of a demo or a live sweep: the three stages, each its own, and the checker.
 
-Each is in a session of its own, so that Ctrl-C in a terminal reaches only the demo, which ends
-them. They take their settings from `HUNCH_*`, and where to export to from `OTEL_*`, which hold what
-the demo wants and nothing else, and write their log to one file.
+Each is in a session of its own, so that Ctrl-C in a terminal reaches only who started them, and
+ends them. They take their settings from `HUNCH_*`, and where to export to from `OTEL_*`, which hold
+what is wanted here and nothing else, and write their log to one file.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -23,28 +23,50 @@ from hunch.settings import Settings
 STAGES = ("fast", "slow", "join")
 READY_S = 60.0
 STOP_S = 5.0
+IN_FORCE_S = 15.0
 MAX_LINE_BYTES = 1 << 20
 REPLACED = ("HUNCH_", "OTEL_")
 
 
 class Stages:
-    """`hunch run fast`, `hunch run slow` and `hunch run join`, from their start to their end."""
+    """`hunch run fast`, `hunch run slow` and `hunch run join`, from their start to their end.
 
-    def __init__(self, settings: Settings, log: Path, exporting: dict[str, str]) -> None:
+    Args:
+        settings: of all of them.
+        log: what they say goes there.
+        exporting: variables that say where to export to.
+        counts: processes of a stage, where they are more than one: from the second one on they
+            have their number behind the name.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        exporting: dict[str, str],
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
         self._environment = environment(settings) | exporting
         self._log = log
         self._file: IO[bytes] | None = None
         self._processes: dict[str, Process] = {}
-        self._ready = {name: asyncio.Event() for name in STAGES}
+        self._stage_of = {
+            name if number == 1 else f"{name} {number}": name
+            for name in STAGES
+            for number in range(1, (counts or {}).get(name, 1) + 1)
+        }
+        self._ready = {name: asyncio.Event() for name in self._stage_of}
+        self._in_force: dict[str, str] = {}
+        self._heard = asyncio.Event()
         self._said: dict[str, str] = {}
         self._listening: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Starts the processes; they are not ready yet."""
         self._file = self._log.open("ab", buffering=0)
-        for name in STAGES:
+        for name, stage in self._stage_of.items():
             self._processes[name] = await _start(
-                "demo_stage", "--config", os.devnull, "run", name, env=self._environment
+                "demo_stage", "--config", os.devnull, "run", stage, env=self._environment
             )
             self._listening.append(asyncio.create_task(self._listen(name)))
 
@@ -57,7 +79,23 @@ class Stages:
             late = [name for name, event in self._ready.items() if not event.is_set()]
             msg = (
                 f"Not ready after {READY_S:.0f} s: {', '.join(late)}; the log is {self._log}: "
-                "read it, or start the demo again on an idle machine."
+                "read it, or start again on an idle machine."
+            )
+            raise HunchError(msg) from None
+
+    async def wait_until_in_force(self, policy: str, stages: Collection[str]) -> None:
+        """Returns once each process of these has a policy in force; raises `HunchError`."""
+        waited = {name for name, stage in self._stage_of.items() if stage in stages}
+        try:
+            async with asyncio.timeout(IN_FORCE_S):
+                while any(self._in_force.get(name) != policy for name in waited):
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            late = sorted(name for name in waited if self._in_force.get(name) != policy)
+            msg = (
+                f"After {IN_FORCE_S:.0f} s a policy that was pushed is not in force: "
+                f"{', '.join(late)}; the log is {self._log}."
             )
             raise HunchError(msg) from None
 
@@ -114,6 +152,9 @@ class Stages:
             said = _decoded(line)
             if said.get("event") == "ready":
                 self._ready[name].set()
+            if said.get("event") == "policy_in_force":
+                self._in_force[name] = str(said.get("policy"))
+                self._heard.set()
             if said.get("event") in {None, "error"}:
                 self._said[name] = str(said.get("message"))
 
@@ -182,6 +223,12 @@ async def _start(
 
 def _spelled(value: object) -> str:
     reveal = getattr(value, "get_secret_value", None)
+    if value is None:
+        return "off"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(reveal() if reveal else value)
 
 

@@ -95,7 +95,7 @@ def push(
     policy = read_policy(str(file))
     if not force:
         enforce(settings, find_pair(settings), policy)
-    _tell(asyncio.run(_push(settings, policy)), as_json=as_json)
+    _tell(asyncio.run(pushed(settings, policy)), as_json=as_json)
 
 
 @app.command()
@@ -143,7 +143,8 @@ def show(
         typer.echo(f"before: {name or SETTINGS}")
 
 
-async def _push(settings: Settings, policy: Policy) -> Turn:
+async def pushed(settings: Settings, policy: Policy) -> Turn:
+    """Brings a policy into force where it can be; what came of it."""
     async with _control(settings) as topic:
         return await topic.write(topic.state.push(policy), policy.name)
 

@@ -1,17 +1,21 @@
-"""`hunch sweep`: what τ and Δ would bring about under a load, by simulation, and a choice."""
+"""`hunch sweep`: what τ and Δ would bring about under a load, by simulation, and a choice.
+
+With `--live` the points also go through stages on a broker: `hunch.cli.live`.
+"""
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from hunch.assembly import exit_policy_of
-from hunch.cli.options import Assignments, Config, Json, loaded
+from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.cli.output import show_json
-from hunch.cli.sweep_options import Numbers, prices_of, processes_of, required
+from hunch.cli.sweep_options import LiveOptions, Numbers, prices_of, processes_of, required
 from hunch.cli.sweep_tables import show_sweep, watching
 from hunch.clock import SystemClock, utc
 from hunch.core.exiting import ExitPolicy
@@ -21,11 +25,12 @@ from hunch.evaluation import require_extra
 from hunch.settings import Settings, read_policy
 
 if TYPE_CHECKING:
+    from hunch.cli.live import Live
     from hunch.core.frontier import ChoiceName
     from hunch.evaluation.records import Record
     from hunch.evaluation.simulator import Setting, Simulator
     from hunch.evaluation.sweep_file import SweepFile
-    from hunch.evaluation.sweeping import Plan
+    from hunch.evaluation.sweeping import Found, Plan
 
 app = typer.Typer()
 
@@ -37,7 +42,9 @@ def sweep(
         Path, typer.Argument(metavar="RECORD", help="Folder that `hunch record` has written.")
     ],
     *,
-    rate: Annotated[float, typer.Option(help="Messages a second.")],
+    rate: Annotated[
+        list[float], typer.Option(help="Messages a second; --live takes it several times.")
+    ],
     pattern: Annotated[
         str | None, typer.Option(help="steady, poisson (the default), burst or recorded.")
     ] = None,
@@ -91,22 +98,59 @@ def sweep(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Policy of the choice.")] = Path(
         "policy.json"
     ),
+    live: Annotated[
+        bool, typer.Option("--live", help="Then runs the points through stages on a broker.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSONL that was recorded, for --live.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    measure_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TAU,DELTA,RATE", help="Where --live measures times; default is today's."
+        ),
+    ] = None,
+    place_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where what --live has measured goes.")
+    ] = None,
+    most_live: Annotated[
+        int,
+        typer.Option(
+            "--points", min=1, max=200, help="Of the frontier, for --live without a grid."
+        ),
+    ] = 12,
     config: Config = None,
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Simulates tau and delta under a load: the Pareto frontier, choices, throughput gained."""
     require_extra()
-    from hunch.evaluation.kept_points import kept  # noqa: PLC0415  needs the extra
-    from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415
-    from hunch.evaluation.sweeping import sweep as swept  # noqa: PLC0415
+    from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415  needs the extra
 
     name = _choice(choose)
-    given_policy = None if policy is None else str(policy)
-    settings = loaded(context, config, assignments, policy_file=given_policy).settings
     asked = Numbers(
-        rate=rate, seconds=seconds, warm_up=warm_up, epsilon=epsilon, deadline_ms=deadline_ms
+        rates=rate, seconds=seconds, warm_up=warm_up, epsilon=epsilon, deadline_ms=deadline_ms
     )
+    options = LiveOptions(
+        is_on=live,
+        data=data,
+        bootstrap=bootstrap,
+        place=place,
+        place_out=place_out,
+        measure_at=measure_at,
+        rates=rate,
+        points=most_live,
+        processes=processes_of(processes),
+        is_silent=as_json,
+    )
+    settings = loaded(
+        context,
+        config,
+        assignments,
+        policy_file=None if policy is None else str(policy),
+        bootstrap=options.address(),
+    ).settings
     simulator, whole, today, policy_name = _simulator(
         settings,
         record,
@@ -118,16 +162,11 @@ def sweep(
         prices=price or (),
         seeds=seeds,
     )
-    plan = _plan(simulator, today, taus, deltas, grid, rounds=rounds, epsilon=epsilon)
-    points = results.with_name(f"{results.stem}.points.jsonl")
-    try:
-        with kept(points) as known, watching(points, known, as_json=as_json) as on_progress:
-            found = swept(simulator, plan, known, jobs=jobs or _cores(), on_progress=on_progress)
-    except KeyboardInterrupt:
-        typer.echo(f"hunch: What was found is in {points}: the same command goes on.", err=True)
-        raise
+    ask = partial(_plan, today, taus, deltas, grid, rounds=rounds, epsilon=epsilon)
+    half = _live_half(options, settings, simulator, whole, ask(simulator)) if live else None
+    simulator = simulator if half is None else _measured(half, simulator, place_out)
     file = sweep_file_of(
-        found,
+        _swept(simulator, ask(simulator), results, jobs, as_json=as_json),
         simulator,
         whole,
         created=utc(SystemClock().now_ms()),
@@ -136,12 +175,54 @@ def sweep(
         policy=policy_name,
     )
     _write(results, file.text())
+    if not as_json:
+        show_sweep(file, results)
+    if half is not None:
+        wanted = ask(simulator) if taus and deltas else None
+        file = half.compared(file, wanted, lambda it: _write(results, it.text()))
     if as_json:
         show_json(file.model_dump(mode="json"))
-    else:
-        show_sweep(file, results)
     if name is not None:
         _write_policy(file, name, out, as_json=as_json)
+
+
+def _swept(
+    simulator: "Simulator", plan: "Plan", results: Path, jobs: int | None, *, as_json: bool
+) -> "Found":
+    """What is found stays beside the results, also after Ctrl-C."""
+    from hunch.evaluation.kept_points import kept  # noqa: PLC0415  needs the extra
+    from hunch.evaluation.sweeping import sweep as swept  # noqa: PLC0415
+
+    points = results.with_name(f"{results.stem}.points.jsonl")
+    try:
+        with kept(points) as known, watching(points, known, as_json=as_json) as on_progress:
+            return swept(simulator, plan, known, jobs=jobs or _cores(), on_progress=on_progress)
+    except KeyboardInterrupt:
+        typer.echo(f"hunch: What was found is in {points}: the same command goes on.", err=True)
+        raise
+
+
+def _live_half(
+    options: LiveOptions,
+    settings: Settings,
+    simulator: "Simulator",
+    record: "Record",
+    plan: "Plan",
+) -> "Live":
+    """The half that needs a broker; raises `HunchError`s before one is started."""
+    from hunch.cli.live import Live  # noqa: PLC0415  needs the extra
+    from hunch.evaluation.grids import grid  # noqa: PLC0415
+
+    grid(plan.taus, plan.deltas, plan.today)
+    return Live(options, settings, record, simulator, plan.today)
+
+
+def _measured(half: "Live", simulator: "Simulator", place_out: Path | None) -> "Simulator":
+    """The simulator in the place that was measured, or given."""
+    found = half.place()
+    if place_out is not None:
+        _write(place_out, found.model_dump_json() + "\n")
+    return simulator.somewhere(found)
 
 
 def _choice(text: str | None) -> "ChoiceName | None":
@@ -174,7 +255,7 @@ def _simulator(
 
     default = "poisson" if arrivals is None else "recorded"
     traffic = Traffic(
-        rate_per_s=asked.rate,
+        rate_per_s=asked.rates[0],
         pattern=cast("Pattern", pattern or default),
         timestamps_ms=() if arrivals is None else read_timestamps(arrivals),
     )
@@ -229,11 +310,11 @@ def _in_force(settings: Settings, record: "Record", policy: Policy | None) -> Ex
 
 
 def _plan(
-    simulator: "Simulator",
     today: "Setting",
     taus: str | None,
     deltas: str | None,
     grid: str,
+    simulator: "Simulator",
     *,
     rounds: int,
     epsilon: float,

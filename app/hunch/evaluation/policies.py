@@ -15,6 +15,7 @@ from hunch.errors import InvariantBroken
 from hunch.evaluation.calibrating import Calibration
 from hunch.evaluation.explaining import promise
 from hunch.evaluation.records import Outputs, Record
+from hunch.evaluation.simulator import Setting, Simulator
 from hunch.evaluation.sweep_explaining import estimate_of, goal_of
 from hunch.evaluation.sweep_file import Choice, SweepFile
 
@@ -95,6 +96,30 @@ def policy_of_choice(sweep: SweepFile, choice: Choice) -> Policy:
         },
     )
     return named(f"sweep-{choice.name}", contents)
+
+
+def policy_of_setting(
+    simulator: Simulator, record: Record, setting: Setting, *, created: str, stem: str
+) -> Policy:
+    """The policy of a τ and Δ that are to be tried out; it promises nothing."""
+    rows, base = simulator.rows, simulator.base
+    contents = Contents(
+        created=created,
+        method="sweep --live: tried out",
+        promise="Nothing is promised: this policy is tried out.",
+        goal=GoalEntry(name="live", limit=0.0),
+        measure=MeasureEntry(name=base.measure.name, numbers=base.measure.numbers),
+        tau=setting.tau,
+        taus={rows.labels[column]: tau for column, tau in setting.taus},
+        temperatures=Temperatures(
+            fast=base.temperature or record.fast.temperature,
+            slow=base.slow_temperature or record.slow.temperature,
+        ),
+        delta_ms=setting.delta_ms,
+        models=models_of(record),
+        data=Data(sha256=record.sha256, rows={"choose": len(record)}, seed=0),
+    )
+    return named(stem, contents)
 
 
 def models_of(record: Record) -> Models:

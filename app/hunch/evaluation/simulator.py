@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from hunch import __version__
 from hunch.core.exiting import ExitPolicy
 from hunch.errors import DataError
+from hunch.evaluation.arrivals import Traffic
 from hunch.evaluation.records import Record
 from hunch.evaluation.simulation.outcome import Outcome, Prices, Summary, Truth
-from hunch.evaluation.simulation.run import EDITION, Scenario, run, run_alone
+from hunch.evaluation.simulation.place import Place
+from hunch.evaluation.simulation.run import EDITION, Run, Scenario, run, run_alone
 
 Flags = NDArray[np.bool_]
 
@@ -113,13 +115,27 @@ class Simulator:
         self._summary: Summary | None = None
         self._exits: dict[tuple[float, tuple[tuple[int, float], ...]], Flags] = {}
 
+    def at(self, traffic: Traffic, *, seeds: Sequence[int]) -> "Simulator":
+        """The same under another load; each setting sees messages for its own Δ only."""
+        return self._with(
+            replace(self.scenario, traffic=traffic, longest_delta_ms=0.0), seeds=seeds
+        )
+
+    def somewhere(self, place: Place) -> "Simulator":
+        """The same in another place."""
+        return self._with(replace(self.scenario, place=place), seeds=self.seeds)
+
     def settling(self, longest_delta_ms: float) -> "Simulator":
         """The same, where all settings up to this Δ see the same messages."""
+        scenario = replace(self.scenario, longest_delta_ms=longest_delta_ms)
+        return self._with(scenario, seeds=self.seeds)
+
+    def _with(self, scenario: Scenario, *, seeds: Sequence[int]) -> "Simulator":
         return Simulator(
             self.rows,
             self.base,
-            replace(self.scenario, longest_delta_ms=longest_delta_ms),
-            seeds=self.seeds,
+            scenario,
+            seeds=seeds,
             in_time_ms=self.in_time_ms,
             prices=self.prices,
         )
@@ -151,9 +167,12 @@ class Simulator:
 
     def outcome(self, setting: Setting) -> Outcome:
         """What a setting brings about."""
+        return self._summarised().of(self.runs(setting))
+
+    def runs(self, setting: Setting) -> list[Run]:
+        """What becomes of each message, a run for each seed."""
         policy, exits = self.policy(setting), self.exits(setting)
-        runs = [run(policy, exits, self.scenario, seed) for seed in self.seeds]
-        return self._summarised().of(runs)
+        return [run(policy, exits, self.scenario, seed) for seed in self.seeds]
 
     def alone(self, side: str) -> Outcome:
         """What one model alone brings about."""

@@ -30,7 +30,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hunch.core.frontier import ChoiceName
-from hunch.core.policy import MeasureEntry, Models, Temperatures
+from hunch.core.policy import MeasureEntry, Models, Temperatures, first_problem
 from hunch.errors import DataError
 from hunch.evaluation.arrivals import Pattern
 from hunch.evaluation.simulation.deployment import Deployment
@@ -145,7 +145,7 @@ class LivePoint(_Part):
     """What was measured of one τ and Δ on a broker, beside what the simulation had predicted.
 
     Attributes:
-        rate_per_s: messages that came, a second.
+        rate_per_s: messages that came, a second; how is the `pattern`.
         predicted: name → number; a name says its unit as in `p95_ms`, without one it is a share.
         measured: the same names.
         missed: those of them that differ by more than was allowed.
@@ -154,6 +154,7 @@ class LivePoint(_Part):
     tau: Share
     delta_ms: Annotated[int, Field(ge=0)]
     rate_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    pattern: Pattern = "poisson"
     predicted: Annotated[dict[str, Finite], Field(min_length=1)]
     measured: dict[str, Finite]
     missed: tuple[str, ...] = ()
@@ -230,10 +231,7 @@ def read_sweep(path: Path) -> SweepFile:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        key = ".".join(map(str, first["loc"]))
-        said = f"{key}: {what}" if key else what
         raise DataError(
-            f"{path} is no sweep of the format {VERSION} ({said}): sweep again with this version."
+            f"{path} is no sweep of the format {VERSION} ({first_problem(error)}): sweep again "
+            "with this version."
         ) from None

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hunch.core.policy import first_problem
 from hunch.errors import DataError
 
 MOST_MS = 600_000.0
@@ -82,12 +83,7 @@ def read_place(path: Path | None, recorded: Mapping[str, Mapping[int, Sequence[f
     try:
         return Place.model_validate({**recorded, **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        key = ".".join(map(str, first["loc"]))
-        raise DataError(
-            f"{where} cannot be used to simulate: {f'{key}: ' if key else ''}{what}."
-        ) from None
+        raise DataError(f"{where} cannot be used to simulate: {first_problem(error)}.") from None
 
 
 class ModelTimes:
