@@ -75,6 +75,7 @@ async def test_points_are_held_against_a_real_kafka(hunch, record, tmp_path, kaf
     ]
     assert all(list(NAMES) == list(it.measured) for it in file.live)
     assert sure.predicted["fast"] == pytest.approx(sure.measured["fast"], abs=0.02)
+    assert all(it.busy is not None and 0 < it.busy <= 1 for it in file.live)
     assert (0.0, 0.0) == (never.predicted["fast"], never.measured["fast"])
     assert file.place == read_place(tmp_path / "place.json", {})
     assert "0.9\t250\t60\tsimulated\t" in done.stdout

@@ -50,6 +50,7 @@ def trial(found, decisions, **more):
         run=found,
         sent_ms=sent,
         late_ms=[0.0] * len(sent),
+        busy=0.5,
         decisions=decisions,
         **more,
     )
@@ -266,7 +267,7 @@ def test_a_point_has_the_same_names_on_both_sides(tmp_path):
         prices=Prices(),
     )
     setting = Setting(tau=0.9, delta_ms=300)
-    point = compared(setting, simulator.scenario.traffic, simulator.outcome(setting), EVEN)
+    point = compared(setting, simulator.scenario.traffic, simulator.outcome(setting), EVEN, 0.5)
 
     assert (0.9, 300, 100.0, "poisson") == (
         point.tau,

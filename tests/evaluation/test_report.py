@@ -27,6 +27,7 @@ LIVE = {
     "predicted": {"accuracy": 0.75, "fallback": 0.0, "p95_ms": 20.0, "decided_per_s": 199.0},
     "measured": {"accuracy": 0.76, "fallback": 0.0, "p95_ms": 35.0, "decided_per_s": 200.0},
     "missed": ["p95_ms"],
+    "busy": 0.914,
 }
 
 
@@ -179,7 +180,7 @@ def test_what_was_measured_has_a_section(report):
 
     text = markdown(with_live(report))
     assert "in 1 of them at least one number misses" in text
-    assert "| 0.7 | 400 | 200 | p95 | 20.0 ms | 35.0 ms | missed |" in text
+    assert "| 0.7 | 400 | 200 | p95 | 20.0 ms | 35.0 ms | 91% | missed |" in text
     assert "| 0.7 | 400 | 200 | accuracy | 75.00 % | 76.00 % | met |" in text
 
 

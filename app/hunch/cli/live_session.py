@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from hunch.cli.connection import connected, told_as_sentences
 from hunch.cli.demo_brokers import own_topics
 from hunch.cli.demo_processes import Stages
@@ -143,18 +145,21 @@ class Session:
             stack.push_async_callback(producer.stop)
             await producer.start()
             sender = Sender(producer, settings.topic("messages"), clock)
+            psutil.cpu_percent()
             sending = asyncio.create_task(sender.run(plan, on_progress))
             stack.push_async_callback(_cancelled, sending)
             await asyncio.wait({sending, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
                 _raise_of(tasks)
             sent_ms, late_ms = sending.result()
+            busy = psutil.cpu_percent() / 100  # since the call before
             await self._wait_for(plan, decisions, tasks, (policy.delta_ms or 0) / 1000)
         return Trial(
             policy=policy.name,
             run=run,
             sent_ms=sent_ms,
             late_ms=late_ms,
+            busy=min(1.0, busy),
             decisions=decisions.of(plan),
             slow_results=results.seen,
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hunch.evaluation.sweep_file import LivePoint
 
 MISSED = " !"
-COLUMNS = ("tau", "delta_ms", "rate", "", *NAMES, "missed")
+COLUMNS = ("tau", "delta_ms", "rate", "", *NAMES, "cores busy", "missed")
 
 
 class Watch:
@@ -85,12 +85,13 @@ def show_live(points: Sequence["LivePoint"], notes: Sequence[str]) -> None:
 
 def _rows(point: "LivePoint") -> Iterator[tuple[str, ...]]:
     place = f"{point.tau:g}", str(point.delta_ms), f"{point.rate_per_s:g}"
-    yield *place, "simulated", *(_cell(name, point.predicted[name]) for name in NAMES), ""
+    yield *place, "simulated", *(_cell(name, point.predicted[name]) for name in NAMES), "", ""
     measured = (
         _cell(name, point.measured[name]) + (MISSED if name in point.missed else "")
         for name in NAMES
     )
-    yield *place, "measured", *measured, ", ".join(point.missed)
+    busy = "" if point.busy is None else f"{point.busy:.0%}"
+    yield *place, "measured", *measured, busy, ", ".join(point.missed)
 
 
 def _cell(name: str, value: float) -> str:

@@ -9,7 +9,7 @@ import importlib.util
 from hunch.errors import ConfigError
 
 INSTALL = "pip install 'hunch-stream[calibrate]'"
-EXTRA = ("matplotlib", "plotly", "pyarrow", "scipy")
+EXTRA = ("matplotlib", "plotly", "psutil", "pyarrow", "scipy")
 
 
 def require_extra() -> None:

@@ -149,6 +149,7 @@ class LivePoint(_Part):
         predicted: name → number; a name says its unit as in `p95_ms`, without one it is a share.
         measured: the same names.
         missed: those of them that differ by more than was allowed.
+        busy: share of the cores of the sweep's machine that had work meanwhile.
     """
 
     tau: Share
@@ -158,6 +159,7 @@ class LivePoint(_Part):
     predicted: Annotated[dict[str, Finite], Field(min_length=1)]
     measured: dict[str, Finite]
     missed: tuple[str, ...] = ()
+    busy: Share | None = None
 
     @model_validator(mode="after")
     def _names_are_the_same(self) -> Self:

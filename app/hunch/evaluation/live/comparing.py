@@ -43,7 +43,11 @@ def missed(predicted: Mapping[str, float], measured: Mapping[str, float]) -> tup
 
 
 def compared(
-    setting: Setting, traffic: Traffic, outcome: Outcome, measured: Mapping[str, float]
+    setting: Setting,
+    traffic: Traffic,
+    outcome: Outcome,
+    measured: Mapping[str, float],
+    busy: float,
 ) -> LivePoint:
     """One point, both sides and the verdict."""
     predicted = predicted_of(outcome)
@@ -55,4 +59,5 @@ def compared(
         predicted={name: predicted[name] for name in NAMES},
         measured={name: measured[name] for name in NAMES},
         missed=missed(predicted, measured),
+        busy=busy,
     )

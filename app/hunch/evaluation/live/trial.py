@@ -60,6 +60,7 @@ class Trial:
         run: the simulated run whose messages they are.
         sent_ms: of each message, when it was given to the producer.
         late_ms: how much later than planned.
+        busy: share of this machine's cores that had work while messages were sent.
         decisions: number of a message → its first decision.
         slow_results: where they were read, too.
     """
@@ -68,6 +69,7 @@ class Trial:
     run: Run
     sent_ms: Sequence[float]
     late_ms: Sequence[float]
+    busy: float
     decisions: Mapping[int, Seen]
     slow_results: Sequence[SlowSeen] = ()
 

@@ -324,6 +324,7 @@ def _live(report: Report) -> Section:
             title(name),
             named(name, it.predicted[name]),
             named(name, it.measured[name]),
+            "" if it.busy is None else f"{it.busy:.0%}",
             "missed" if name in it.missed else "met",
         )
         for it in points
@@ -331,7 +332,8 @@ def _live(report: Report) -> Section:
     ]
     said = (
         f"{len(points):,} points were also measured on a broker; in {missed:,} of them at least "
-        "one number misses what the simulation had predicted."
+        "one number misses what the simulation had predicted. It takes cores as enough: look at "
+        "how many were busy."
     )
     return Section(
         name="live",
@@ -341,7 +343,16 @@ def _live(report: Report) -> Section:
         tables=[
             Table(
                 title="Predicted and measured",
-                columns=["τ", "Δ ms", "messages/s", "number", "predicted", "measured", "is"],
+                columns=[
+                    "τ",
+                    "Δ ms",
+                    "messages/s",
+                    "number",
+                    "predicted",
+                    "measured",
+                    "busy",
+                    "is",
+                ],
                 rows=rows,
                 is_long=len(rows) > 40,
             )
