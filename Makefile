@@ -14,7 +14,7 @@ lower = $(shell echo $1 | tr A-Z a-z)
 SOURCES := app tests deploy $(wildcard bench models)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos mutants lint format kafka up down clean
+.PHONY: help demo test chaos mutants figures lint format kafka up down clean
 
 help: ## says what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ chaos: $(TESTS) ## breaks a running cascade for ten minutes and checks it; SECON
 
 mutants: $(TESTS) ## breaks rules of Hunch one at a time: chaos must see each
 	@$(BIN)/python -m tests.chaos.mutants
+
+figures: $(TESTS) ## sweeps over tau and delta and draws what the README shows; BANKING77=FOLDER for that pair, too
+	@$(BIN)/python -m bench.figures $(if $(BANKING77),--banking77 $(BANKING77))
 
 lint: $(LINTS) ## ruff and mypy
 	@$(BIN)/ruff check $(SOURCES)
