@@ -92,6 +92,29 @@ async def test_a_process_that_stood_still_does_not_fence_the_new_owner(stage):
         assert 2 == memory.metrics.snapshot()[f"takeovers{{stage={stage}}}"]
 
 
+async def test_a_commit_that_the_broker_forgets_during_a_takeover_counts(caplog):
+    """It answered with one before, and says -1 now, as after a crash in a transaction."""
+    caplog.set_level(logging.INFO, logger="hunch")
+    async with transactional() as memory:
+        group = memory.log.group("hunch-join")
+        (joiner, _) = await memory.start("join", "fast")
+        origins = [memory.send(UNSURE) for _ in range(5)]
+        await memory.clock.advance(2_000)
+        committed = dict(group.offsets)
+        await joiner.kill()
+        memory.log.latency_ms = 20.0
+        (taking_over,) = await memory.start("join")
+        while not taking_over.stage.lanes._open:
+            await memory.clock.advance(1)
+        await memory.clock.advance(50)
+        assert {} == taking_over.stage.lanes.running
+        group.offsets.clear()
+        await memory.clock.advance(1_000)
+
+        assert set(origins) == set(by_origin(memory))
+    assert {tp.topic: at.offset for tp, at in committed.items()} == _starts(caplog)[-1]
+
+
 @pytest.mark.parametrize("stage", LANES)
 async def test_a_commit_that_the_broker_loads_during_a_takeover_counts(stage, caplog):
     """It answered with an older one before: what came in between is not read again."""
@@ -117,10 +140,14 @@ async def test_a_commit_that_the_broker_loads_during_a_takeover_counts(stage, ca
         await memory.clock.advance(1_000)
         found = by_origin(memory)
 
-    opened = [
+    assert {tp.topic: at.offset for tp, at in newer.items()} == _starts(caplog)[-1]
+    assert set(origins) < set(found)
+
+
+def _starts(caplog):
+    """Where each lane that was opened has read on."""
+    return [
         record.hunch_fields["start"]
         for record in caplog.records
         if getattr(record, "hunch_event", None) == "lane_opened"
     ]
-    assert {tp.topic: at.offset for tp, at in newer.items()} == opened[-1]
-    assert set(origins) < set(found)

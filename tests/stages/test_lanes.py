@@ -212,6 +212,47 @@ async def test_partitions_that_stay_are_read_on_while_others_move():
         assert all(lanes[partition] is lane for partition, lane in kept.items())
 
 
+@pytest.mark.parametrize("after_ms", range(40, 140, 10))
+async def test_a_lane_that_has_lost_its_term_ends_also_where_its_cancellation_is_lost(after_ms):
+    """A library takes it for its own during a takeover: the next lane works all the same."""
+    async with cascade() as memory:
+        (killed,) = await memory.start("fast")
+        origins = [memory.send(SURE) for _ in range(3)]
+        await memory.clock.advance(20)
+        await killed.kill()
+        memory.log.latency_ms = memory.log.stop_ms = 20.0
+        (running,) = await memory.start("fast")
+        await memory.log.rebalance("hunch-fast")
+        await memory.clock.advance(after_ms)
+        await memory.log.evict(running.seat)
+        await memory.log.rejoin(running.seat)
+        await memory.clock.advance(5_000)
+        origins.append(memory.send(SURE))
+        await memory.clock.advance(1_000)
+        memory.log.stop_ms = 0.0
+
+        assert set(origins) == set(by_origin(memory))
+        lanes = running.stage.lanes.running
+        assert running.stage.member.terms == {p: lane.term for p, lane in lanes.items()}
+
+
+@pytest.mark.parametrize("after_ms", range(40, 140, 10))
+async def test_a_stage_ends_also_where_a_cancellation_is_lost(after_ms):
+    """Whatever its lanes are about: it does not wait for one that has not heard of the end."""
+    async with cascade() as memory:
+        (killed,) = await memory.start("fast")
+        memory.send(SURE)
+        await memory.clock.advance(20)
+        await killed.kill()
+        memory.log.latency_ms = memory.log.stop_ms = 20.0
+        (running,) = await memory.start("fast")
+        await memory.clock.advance(after_ms)
+        running.task.cancel()
+        await memory.clock.advance(20_000)
+
+        assert running.task.done()
+
+
 async def test_a_drain_finishes_what_is_in_hand():
     """After SIGTERM everything read is answered and committed; pending deferrals stay in Kafka."""
     async with cascade(delta_ms=60_000) as memory:

@@ -4,6 +4,9 @@ A lane that closed by an error is opened again two heartbeats later, if the part
 and no rebalance is under way: by then the member knows whether it was lost. Opened at once, it
 would fence whoever has the partition now. The wait does not grow: a broker that is back would find
 all lanes waiting.
+
+A lane that must end is cancelled once, as it may be stopping its producer by then. aiokafka takes
+some cancellations for its own, so the lane is told as well.
 """
 
 import asyncio
@@ -98,16 +101,19 @@ class Lanes:
         """Closes every lane at once."""
         self._is_draining = True
         tasks = [task for _, task, _ in self._open.values()]
-        for task in tasks:
+        for lane, task, _ in self._open.values():
             task.cancel()
+            lane.broken("its stage ends")
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _close_ended(self, partition: int) -> None:
         lane, task, opened_ms = self._open[partition]
         if not task.done():
-            is_lost = self._harbour.member.terms.get(partition) != lane.term
-            if is_lost and not task.cancelling():
-                task.cancel()
+            if self._harbour.member.terms.get(partition) != lane.term:
+                if not task.cancelling():
+                    task.cancel()
+                else:
+                    lane.broken("its partition moved away")
             return
         del self._open[partition]
         error = None if task.cancelled() else task.exception()

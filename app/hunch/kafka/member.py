@@ -115,7 +115,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
     @property
     def is_settled(self) -> bool:
         """Whether it is known what is owned: no rebalance is under way, or may be unheard of."""
-        return not self._is_rebalancing and self._clock.now_ms() >= self._doubtful_until_ms
+        is_doubtful = self.is_frozen() or self._clock.now_ms() < self._doubtful_until_ms
+        return not self._is_rebalancing and not is_doubtful
 
     def is_frozen(self) -> bool:
         """Whether this process stood still for a session time-out: its seat is lost by now."""
@@ -129,7 +130,11 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
             self._noted.setdefault(partition, {}).update(offsets)
 
     async def run(self) -> None:
-        """Commits by the clock, beside the work; notices when the process stood still."""
+        """Commits by the clock, beside the work; notices when the process stood still.
+
+        However long it took to come here, by models to warm or a broker to wait for, it did not.
+        """
+        self._beat_ms = self._clock.now_ms()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat())
             group.create_task(self._commit_by_the_clock())

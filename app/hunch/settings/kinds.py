@@ -96,6 +96,8 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 Duration = Annotated[int, Field(ge=1, le=LONGEST_MS)]
+BrokersDuration = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""One that the broker is told: Kafka has 32 bits for it."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 Stage = Literal["fast", "slow", "join"]

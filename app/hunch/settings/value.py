@@ -14,6 +14,7 @@ from hunch.errors import ConfigError
 from hunch.settings.kinds import (
     LOGICAL_TOPICS,
     Bootstrap,
+    BrokersDuration,
     Count,
     Delivery,
     Duration,
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     """Delivery promise of decisions; on the embedded broker it is `at-least-once`."""
     commit_interval_ms: Duration = 50
     """Time that a transaction or a commit waits for more to go with it, in milliseconds."""
-    transaction_timeout_ms: Duration = 5_000
+    transaction_timeout_ms: BrokersDuration = 5_000
     """Longest time of one transaction, in milliseconds; by default at most 5/6 of the session."""
     max_batch_size: Count = 32
     """Most messages in one batch of the slow model."""
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     """Largest record that Hunch writes, in bytes."""
     drain_ms: Milliseconds = 5000
     """Longest time to finish work after SIGTERM, in milliseconds."""
-    session_timeout_ms: Duration = 6000
+    session_timeout_ms: BrokersDuration = 6000
     """Silence after which the group gives a partition away, in milliseconds."""
     heartbeat_interval_ms: Duration = 500
     """Time between heartbeats, in milliseconds, below a third of the session."""
@@ -114,7 +115,7 @@ class Settings(BaseSettings):
     """Longest wait for the broker at start, in milliseconds."""
     takeover_timeout_ms: Duration = 60_000
     """Longest time without progress while taking a partition over, in milliseconds."""
-    request_timeout_ms: Duration = 10_000
+    request_timeout_ms: BrokersDuration = 10_000
     """Longest wait for one answer of the broker, in milliseconds."""
     inference_timeout_ms: Duration = 60_000
     """Time after which an inference hangs and the process ends, in milliseconds."""

@@ -1,5 +1,7 @@
 """The reader of the in-memory log: aiokafka's consumer without a group."""
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import (
@@ -33,10 +35,14 @@ class MemoryConsumer:
         self._is_running = True
 
     async def stop(self) -> None:
-        """Closes the consumer; a waiting `getmany` raises `ConsumerStoppedError`."""
+        """Closes the consumer; a waiting `getmany` raises `ConsumerStoppedError`.
+
+        A cancellation meanwhile is lost, as it is in aiokafka, which takes it for its own.
+        """
         self._is_running = False
         self._log.wake()
-        await self._log.clock.sleep(0)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._log.clock.sleep(self._log.stop_ms)
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Reads these from now on; forgets every position and every pause."""

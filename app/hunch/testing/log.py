@@ -42,12 +42,13 @@ class MemoryLog:
     Attributes:
         latency_ms: how long a request and its answer take together. Over 0, a request is on its way
             for half of it, and arrives also when whoever sent it is gone by then.
+        stop_ms: how long a consumer takes to stop.
         transactions: who may write under which transactional id, and what is open.
     """
 
     def __init__(self, clock: ManualClock, *, max_batch_bytes: int = 262_144) -> None:
         self.clock = clock
-        self.latency_ms = 0.0
+        self.latency_ms = self.stop_ms = 0.0
         self.transactions = Transactions(self)
         self._max_batch_bytes = max_batch_bytes
         self._topics: dict[str, list[Partition]] = {}
