@@ -16,7 +16,7 @@ from hunch.inference.repository import StoredModel, match_labels
 from hunch.inference.repository import load as load_model
 from hunch.kafka import embedded
 from hunch.kafka.client import Client
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
 from hunch.kafka.topics import Serving

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import struct
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
@@ -105,3 +106,22 @@ async def test_reading_back_passes_what_cannot_be_read(embedded_broker):
 
     assert {(0, offset) for offset in range(3 * COUNT)} == {one for one in found if one[0] == 0}
     assert readable == {offset for p, offset in found if p == 1}
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_whoever_waits_for_a_consumer_to_stop_can_be_cancelled(embedded_broker, turns):
+    """At any turn of the event loop: aiokafka takes some cancellations for its own."""
+    embedded_broker.create_topic("messages", 2)
+    client = KafkaClient(embedded_broker.bootstrap, SystemClock(), fetch_max_wait_ms=10)
+    consumer = client.consumer("read_committed")
+    await consumer.start()
+    consumer.assign([GOOD, SPOILT])
+    stopping = asyncio.create_task(consumer.stop())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    is_too_late = stopping.done()
+    stopping.cancel()
+    await asyncio.wait({stopping}, timeout=10)
+
+    assert stopping.cancelled() or is_too_late
+    await client.close()

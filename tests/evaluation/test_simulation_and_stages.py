@@ -13,7 +13,7 @@ from tests.evaluation.simulated import exits, place, policy, scenario, simulate
 
 from hunch.core.batching import BatchPolicy
 from hunch.evaluation.simulation.run import ENDS
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.testing import ManualClock, StubPredictor
 from hunch.testing.cascade import MemoryCascade
 

@@ -18,7 +18,7 @@ from hunch.kafka.codec import (
     encode_result,
     header_of,
 )
-from hunch.kafka.lane import Harbour, LanePolicy
+from hunch.kafka.harbour import Harbour, LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.metadata import trusted, unpack
 from hunch.kafka.reader import Reader

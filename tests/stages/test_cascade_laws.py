@@ -14,7 +14,7 @@ from tests import brokers
 from tests.stages.joiners import Loop
 from tests.stages.parties import cascade
 
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.testing.cascade import Running
 
 STAGES = st.sampled_from(["fast", "fast", "join", "join", "slow"])

@@ -4,9 +4,10 @@ import logging
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from tests.stages.parties import by_origin, cascade
 
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 
 SURE, UNSURE = {"c": 0.95}, {"c": 0.6}
 LANES = {"fast": "hunch-fast.messages.0", "join": "hunch-join.deferrals.0"}
@@ -142,6 +143,53 @@ async def test_a_commit_that_the_broker_loads_during_a_takeover_counts(stage, ca
 
     assert {tp.topic: at.offset for tp, at in newer.items()} == _starts(caplog)[-1]
     assert set(origins) < set(found)
+
+
+async def test_by_a_commit_that_is_still_to_be_loaded_nothing_is_refused_or_counted(caplog):
+    """What it says was deleted unread, or has no outputs left, was decided by the newer one."""
+    caplog.set_level(logging.INFO, logger="hunch")
+    async with transactional() as memory:
+        group = memory.log.group("hunch-fast")
+        (running,) = await memory.start("fast")
+        memory.send(SURE)
+        await memory.clock.advance(2_000)
+        older = dict(group.offsets)
+        for _ in range(5):
+            memory.send(SURE)
+        await memory.clock.advance(2_000)
+        newer = dict(group.offsets)
+        await running.kill()
+        memory.log.truncate(TopicPartition("messages", 0), 4)
+        group.offsets.update(older)
+        memory.log.latency_ms = 20.0
+        (taking_over,) = await memory.start("fast")
+        while not taking_over.stage.lanes._open:
+            await memory.clock.advance(1)
+        await memory.clock.advance(50)
+        group.offsets.update(newer)
+        await memory.clock.advance(1_000)
+
+        assert {tp.topic: at.offset for tp, at in newer.items()} == _starts(caplog)[-1]
+        assert "lost_records{stage=fast}" not in memory.metrics.snapshot()
+
+
+async def test_a_takeover_ends_where_commits_go_on_moving(caplog):
+    """Somebody else commits to the group: the lane closes, says so, and is tried again."""
+    caplog.set_level(logging.INFO, logger="hunch")
+    async with transactional() as memory:
+        group = memory.log.group("hunch-fast")
+        for _ in range(100):
+            memory.send(SURE)
+        memory.log.latency_ms = 20.0
+        (running,) = await memory.start("fast")
+        for offset in range(60):
+            group.offsets[TopicPartition("messages", 0)] = OffsetAndMetadata(offset, "")
+            await memory.clock.advance(20)
+
+        assert {} == running.stage.lanes.running
+    lost = [it.hunch_fields for it in caplog.records if it.hunch_event == "lane_lost"]
+    assert lost
+    assert "nobody else may commit" in lost[0]["reason"]
 
 
 def _starts(caplog):

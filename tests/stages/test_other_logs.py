@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 from tests.stages.parties import by_origin, cascade, told
 
 from hunch.errors import ConfigError
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.testing.partition import Partition
 
 SURE, UNSURE = {"c": 0.95}, {"c": 0.6}

@@ -5,7 +5,7 @@ from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from aiokafka.structs import TopicPartition
 from tests.stages.parties import cascade, slow
 
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.stages.health import live, ready
 
 SURE, UNSURE = {"c": 0.95}, {"c": 0.6}

@@ -83,6 +83,15 @@ class SettledConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is un
         await super().start()
         await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, not a wait
 
+    async def stop(self) -> None:
+        """Stops; aiokafka's own takes a cancellation of its caller for one of its tasks."""
+        stopping = asyncio.ensure_future(super().stop())
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            await asyncio.wait({stopping}, timeout=STOP_MS / 1000)
+            raise
+
     async def beginning_offsets(self, partitions: list[TopicPartition]) -> Any:
         """The first offset that each log still holds."""
         await self._hear_of(partitions)

@@ -20,61 +20,21 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hunch.clock import Clock
 from hunch.core.progress import Look
-from hunch.errors import LaneClosed
-from hunch.kafka.client import Client, OffsetAndMetadata, TopicPartition
+from hunch.errors import ConfigError, LaneClosed
+from hunch.kafka.client import OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import Outgoing
 from hunch.kafka.delivery import AtLeastOnce, Delivery, Offsets, Transactional
+from hunch.kafka.harbour import Harbour
 from hunch.kafka.log_checks import LogChecks
-from hunch.kafka.member import Member
-from hunch.kafka.reader import Reader
-from hunch.telemetry import Metrics, Told, Tracer, log_event
+from hunch.telemetry import Told, log_event
 from hunch.telemetry.names import GaugeName
 
 MOST_BATCHES = 50
 """Of one delivery to one partition: where they must be small, it has fewer records."""
+MOST_ANSWERS = 5
+"""Of a broker that is asked for committed offsets, each further on than the last."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanePolicy:
-    """The bounds of a lane.
-
-    Attributes:
-        is_exactly_once: whether outputs and offsets go together, in transactions.
-        commit_interval_ms: the least time between the beginnings of two transactions, unless a
-            deadline is due or enough waits.
-        transaction_timeout_ms: how long a transaction may take; below the session time-out, so that
-            a process that stood still is mostly stopped by its own clock.
-        max_delivery_messages: the most records in one delivery.
-        max_delivery_bytes: of the messages that it answers; one more than that is always taken.
-        max_inbox_records: records that wait; more, and reading pauses.
-        delivery_timeout_ms: a delivery that takes longer closes the lane.
-        takeover_timeout_ms: the same for a takeover that gets no further.
-    """
-
-    is_exactly_once: bool = False
-    commit_interval_ms: float = 50
-    transaction_timeout_ms: float = 5_000
-    max_delivery_messages: int = 1_000
-    max_delivery_bytes: int = 8_000_000
-    max_inbox_records: int = 5_000
-    delivery_timeout_ms: float = 30_000
-    takeover_timeout_ms: float = 60_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Harbour:
-    """What all lanes of a stage share."""
-
-    client: Client
-    clock: Clock
-    metrics: Metrics
-    member: Member
-    tracer: Tracer
-    reader: Reader
-    policy: LanePolicy
 
 
 @dataclass(slots=True)
@@ -341,24 +301,30 @@ class Lane(ABC):
 
         A broker that has just started may answer with what it has loaded by then, and all behind it
         would be read once more, for minutes. After the fence nobody else commits: an answer that
-        has moved on meanwhile is the better one.
+        has moved on meanwhile is the better one, and by an old one nothing is refused or counted.
         """
-        harbour = self.harbour
-        client, group = harbour.client, harbour.member.group
-        committed = await self.in_time(client.committed(group, inputs))
-        while True:
+        harbour, checks, refused = self.harbour, self._log_checks, None
+        committed = await self._committed_offsets(inputs)
+        for _ in range(MOST_ANSWERS):
             first, ends = await self.in_time(harbour.reader.log_ends(inputs))
-            checked = self._log_checks.committed(committed, first, ends)
-            start = await self.rebuild(checked, first, ends)
-            if not harbour.policy.is_exactly_once:
-                break
-            earlier, committed = committed, await self.in_time(client.committed(group, inputs))
+            try:
+                start = await self.rebuild(checks.committed(committed, first, ends), first, ends)
+            except ConfigError as error:
+                start, refused = {}, error
+            earlier = committed
+            if harbour.policy.is_exactly_once:
+                committed = await self._committed_offsets(inputs)
             if all(committed[tp].offset <= at.offset for tp, at in earlier.items()):
-                break
-        return {
-            tp: first[tp] if at < 0 else self._log_checks.from_the_start(tp, at, first[tp])
-            for tp, at in start.items()
-        }
+                if refused is not None:
+                    raise refused
+                return checks.started(start, earlier, first)
+            refused = None
+        raise LaneClosed("its committed offsets move, though nobody else may commit them")
+
+    async def _committed_offsets(
+        self, inputs: list[TopicPartition]
+    ) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        return await self.in_time(self.harbour.client.committed(self.harbour.member.group, inputs))
 
     async def _deliver_all(self) -> None:
         while True:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from hunch.core.progress import Look
 from hunch.kafka.failures import Action, failure_of, refusal
-from hunch.kafka.lane import Harbour, Lane
+from hunch.kafka.harbour import Harbour
+from hunch.kafka.lane import Lane
 from hunch.telemetry import log_event
 
 LOOK_EVERY_MS = 100

@@ -24,31 +24,42 @@ class LogChecks:
     ) -> dict[TopicPartition, OffsetAndMetadata]:
         """Offsets moved up to the log's start, -1 for none, with the metadata that can be trusted.
 
-        Raises `ConfigError` for an offset beyond the end.
+        Nothing is counted: the answer may be an old one. Raises `ConfigError` for an offset beyond
+        the end.
         """
         checked = {}
         for tp, found in committed.items():
             if found.offset > ends[tp]:
                 said = f"Group {self._group} has committed offset {found.offset}"
                 raise made_anew(said, tp, ends[tp])
-            offset = self.from_the_start(tp, found.offset, first[tp]) if found.offset >= 0 else -1
+            offset = max(found.offset, first[tp]) if found.offset >= 0 else -1
             checked[tp] = OffsetAndMetadata(offset, trusted(found.metadata, found.offset))
         return checked
 
-    def from_the_start(self, tp: TopicPartition, offset: int, first: int) -> int:
-        """The offset, or the log's start where that is later."""
-        if offset < first:
-            self._metrics.count("lost_records", first - offset, stage=self._stage)
-            log_event(
-                "lost_records",
-                stage=self._stage,
-                topic=tp.topic,
-                partition=tp.partition,
-                from_offset=offset,
-                to_offset=first,
-                count=first - offset,
-            )
-        return max(offset, first)
+    def started(
+        self,
+        start: Mapping[TopicPartition, int],
+        committed: Mapping[TopicPartition, OffsetAndMetadata],
+        first: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        """Where to read on, -1 for the log's start; what was deleted before that is counted."""
+        for tp, at in start.items():
+            known = [offset for offset in (at, committed[tp].offset) if offset >= 0]
+            if min(known, default=first[tp]) < first[tp]:
+                self._count_lost(tp, min(known), first[tp])
+        return {tp: max(at, first[tp]) for tp, at in start.items()}
+
+    def _count_lost(self, tp: TopicPartition, offset: int, first: int) -> None:
+        self._metrics.count("lost_records", first - offset, stage=self._stage)
+        log_event(
+            "lost_records",
+            stage=self._stage,
+            topic=tp.topic,
+            partition=tp.partition,
+            from_offset=offset,
+            to_offset=first,
+            count=first - offset,
+        )
 
 
 def made_anew(said: str, tp: TopicPartition, end: int) -> ConfigError:

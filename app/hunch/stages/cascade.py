@@ -9,7 +9,7 @@ from hunch.core.batching import BatchPolicy, ServiceTimes
 from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Observed, Predictor
 from hunch.kafka.client import Client, Isolation
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.kafka.lanes import MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.names import Names

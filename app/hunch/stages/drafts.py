@@ -24,7 +24,7 @@ from hunch.kafka.codec import (
     trace_id_of,
     traceparent_of,
 )
-from hunch.kafka.lane import Harbour
+from hunch.kafka.harbour import Harbour
 from hunch.kafka.names import Names
 from hunch.stages.in_force import InForce
 from hunch.stages.spans import FastSpans

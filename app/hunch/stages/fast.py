@@ -18,7 +18,8 @@ from hunch.inference.halving import by_halves
 from hunch.inference.predictor import Prediction
 from hunch.kafka.client import OffsetAndMetadata, Record, TopicPartition
 from hunch.kafka.codec import HUNCH, ORIGIN, decode_deferral, header_of, integer
-from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.harbour import Harbour
+from hunch.kafka.lane import Chunk, Lane
 from hunch.kafka.log_checks import made_anew
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.readback import read_back, read_back_last

@@ -30,7 +30,8 @@ from hunch.kafka.codec import (
     trace_id_of,
     traceparent_of,
 )
-from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.harbour import Harbour
+from hunch.kafka.lane import Chunk, Lane
 from hunch.kafka.metadata import pack, unpack
 from hunch.kafka.names import Names
 from hunch.kafka.readback import read_back
@@ -41,6 +42,8 @@ from hunch.telemetry.names import GaugeName
 SLICE_RECORDS = 60
 """Deferrals, results and timers, of each so many, in one slice of work on the event loop."""
 IDLE_COMMIT_MS = 1_000.0
+LONGEST_WAIT_MS = 1_000.0
+"""Without a look at the clock: where it was set forward, deadlines are nearer than they were."""
 
 
 class Headed(NamedTuple):
@@ -359,7 +362,7 @@ class JoinLane(Lane):
         is_committed = self._committed == self._state.positions()
         idle_ms = None if is_committed else self._committed_ms + IDLE_COMMIT_MS
         until = [at_ms for at_ms in (due_ms, idle_ms) if at_ms is not None]
-        return max(0.0, min(until) - now_ms) if until else IDLE_COMMIT_MS
+        return max(0.0, min([*until, now_ms + LONGEST_WAIT_MS]) - now_ms)
 
 
 def _decided(record: Record, first: int, end: int) -> tuple[int, str] | None:

@@ -23,7 +23,8 @@ from hunch.errors import InferenceFailed, WireError
 from hunch.inference.predictor import Prediction, Predictor
 from hunch.kafka.client import OffsetAndMetadata, TopicPartition
 from hunch.kafka.codec import encode_result, read_deferral
-from hunch.kafka.lane import Chunk, Harbour, Lane
+from hunch.kafka.harbour import Harbour
+from hunch.kafka.lane import Chunk, Lane
 from hunch.kafka.metadata import pack
 from hunch.kafka.names import Names
 from hunch.stages.in_force import InForce

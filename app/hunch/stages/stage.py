@@ -7,7 +7,7 @@ from typing import Any
 
 from hunch.clock import Clock
 from hunch.kafka.client import Client, Isolation
-from hunch.kafka.lane import Harbour, LanePolicy
+from hunch.kafka.harbour import Harbour, LanePolicy
 from hunch.kafka.lanes import Lanes, MakeLane
 from hunch.kafka.member import Member
 from hunch.kafka.reader import Reader

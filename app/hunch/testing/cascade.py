@@ -13,7 +13,7 @@ from hunch.core.exiting import ExitPolicy
 from hunch.core.joining import JoinPolicy
 from hunch.inference.predictor import Predictor
 from hunch.kafka.client import Header
-from hunch.kafka.lane import LanePolicy
+from hunch.kafka.harbour import LanePolicy
 from hunch.kafka.member import Member, MemberPolicy
 from hunch.kafka.names import Names
 from hunch.stages.cascade import Cascade
