@@ -129,6 +129,8 @@ def sweep(
     from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415  needs the extra
 
     name = _choice(choose)
+    if not results.name:
+        raise ConfigError(f"--results {results} is no file: name one, like sweep.json.")
     asked = Numbers(
         rates=rate, seconds=seconds, warm_up=warm_up, epsilon=epsilon, deadline_ms=deadline_ms
     )

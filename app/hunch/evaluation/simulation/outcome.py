@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import t as student
 
 from hunch.core.envelope import Path
+from hunch.errors import ConfigError
 from hunch.evaluation.simulation.run import ENDS, Run
 
 LEVEL = 0.95
@@ -140,8 +141,14 @@ class Summary:
         Args:
             runs: one or more.
             alone: `slow` where the slow model has answered in the fast one's place.
+
+        Raises `ConfigError` where no message of a run counts.
         """
         looks = [_Look(run, self._truth, alone) for run in runs]
+        if not all(len(look.rows) for look in looks):
+            raise ConfigError(
+                "In one of the runs no message came that counts: raise --rate or --seconds."
+            )
         accuracy, gap = self._of_rows(looks)
         return Outcome(
             messages=sum(len(look.latency_ms) for look in looks),
