@@ -63,8 +63,8 @@ class Traffic:
         expected = until_ms * self.rate_per_s / 1000
         if expected > MOST_MESSAGES:
             raise ConfigError(
-                f"{expected:,.0f} messages are too many for one run, which is as long as --seconds, "
-                "--warm-up and twice the longest delta: lower one of them, or --rate."
+                f"{expected:,.0f} messages are too many for one run, which lasts --warm-up, "
+                "--seconds and twice the longest delta: lower one of them, or --rate."
             )
         chance = np.random.default_rng([seed, 1])
         gap_ms = 1000.0 / self.rate_per_s
