@@ -1,7 +1,8 @@
 """What another τ or Δ would have done to messages that are decided.
 
 Known is what the decisions say: every score, and of what was deferred the slow model's answer and
-when it came, where it did. So a lower τ and a shorter Δ are known to the message. Not known is
+when it came, where it did. So a lower τ is known to the message, and a shorter Δ as far as the slow
+stage had answered at the same moment: really it hurries, and refuses, by the deadline. Not known is
 
     what the slow model would have said of what exited: a higher τ defers it
     when an answer would have come that never did: a longer Δ waits for it
