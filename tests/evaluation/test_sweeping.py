@@ -17,7 +17,6 @@ from hunch.evaluation.simulator import Setting
 from hunch.evaluation.sweep_explaining import change
 from hunch.evaluation.sweep_file import read_sweep
 
-
 LATENCY = {"quantiles_ms": [1.0] * len(QUANTILES)} | {
     f"p{it}_ms": {"value": 1.0} for it in (50, 95, 99)
 }
