@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from tests.evaluation import made
 
@@ -99,6 +100,32 @@ def test_a_choice_that_nothing_meets_writes_no_policy(hunch, tmp_path):
     assert (tmp_path / "sweep.json").exists()
 
 
+def test_no_process_outlives_a_sweep_that_is_killed(record, tmp_path):
+    """Those that simulate end by themselves where nobody is left to end them."""
+    command = [sys.executable, "-c", "from hunch.cli import main; main()", "sweep", record]
+    command += ["--rate", "2000", "--seconds", "20", "--rounds", "0", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(made.APP)}
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        points = tmp_path / "sweep.points.jsonl"
+        until = time.monotonic() + 40
+        while time.monotonic() < until and not (points.exists() and points.stat().st_size):
+            time.sleep(0.05)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    for child in alive:
+        child.kill()
+
+    assert len(children) >= 2
+    assert [] == alive
+
+
 def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
     """Ctrl-C ends it with 130 and a sentence; the next run has the points of the first."""
     command = [sys.executable, "-c", "from hunch.cli import main; main()", "sweep", record]
@@ -148,6 +175,12 @@ def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
             ["r", "--rate", "1e9", "--deltas", "100"],
             "13,000,000,000 messages are too many for one run",
         ),
+        (
+            ["r", "--rate", "2000", "--deltas", "3600000", "--taus", "0.9"],
+            "14,424,000 messages are too many for one run, which lasts --warm-up, --seconds and tw",
+        ),
+        (["r", "--rate", "0.001", "--seconds", "1"], "In one of the runs no message came that"),
+        (["r", "--rate", "1", "--results", "."], "--results . is no file: name one, like"),
         (["nowhere", "--rate", "1"], "There is no record in nowhere: make one with"),
         (["r", "--rate", "1", "--pattern", "tidal"], "There is no pattern 'tidal': use one of"),
         (["r", "--rate", "1", "--pattern", "recorded"], "The pattern recorded needs the"),

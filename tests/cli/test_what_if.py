@@ -1,11 +1,45 @@
 """`hunch what-if` from outside, on decisions that stand on a topic."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 from tests.evaluation.test_what_if import SENT
 
+from hunch.cli.what_if import since_all_are_there
+from hunch.kafka.client import Header
+
 NOTE = "hunch: Asked about: 10 messages that the policy p (tau 0.8, delta_ms 300) has decided."
+
+
+@dataclass
+class Timed:
+    """A record of which only the time counts."""
+
+    partition: int
+    timestamp: int
+    topic: str = "decisions"
+    offset: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[Header] = ()
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ({0, 4}, [30, 30, 35]),
+        ({4}, [30, 20, 30, 35, 25]),
+        (set(), [30, 20, 30, 35, 10, 25]),
+    ],
+    ids=["two", "one", "none"],
+)
+def test_no_partition_is_asked_about_over_a_longer_time(cut, expected):
+    """From when on the last of those begins that lack earlier ones; of the others all is there."""
+    records = [Timed(0, 30), Timed(4, 20), Timed(4, 30), Timed(4, 35), Timed(1, 10), Timed(1, 25)]
+
+    assert expected == [it.timestamp for it in since_all_are_there(records, cut)]
 
 
 @pytest.fixture

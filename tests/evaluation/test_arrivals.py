@@ -84,7 +84,9 @@ def test_timestamps_are_read_in_any_order(tmp_path):
     assert (10.0, 20.5, 30.0) == read_timestamps(tmp_path / "t")
 
 
-@pytest.mark.parametrize("text", ["", "1\n", "1\n1\n", "1\nx\n", "1\ninf\n", "1\nnan\n"])
+@pytest.mark.parametrize(
+    "text", ["", "1\n", "1\n1\n", "1\nx\n", "1\ninf\n", "1\nnan\n", "1\nnan\n3\n"]
+)
 def test_files_without_usable_timestamps_are_refused(tmp_path, text):
     """Nothing, one, equal ones, words and infinities."""
     (tmp_path / "t").write_text(text)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.evaluation.simulated import exits, place, policy, scenario, simulate
 
+from hunch.errors import ConfigError
 from hunch.evaluation.simulation.outcome import Prices, Summary, Truth
 from hunch.evaluation.simulation.run import run_alone
 
@@ -15,6 +16,14 @@ TRUTH = Truth(fast_right=CHANCE.random(ROWS) < 0.8, slow_right=CHANCE.random(ROW
 def summarised(runs, *, prices=None, in_time_ms=50.0, alone=None):
     """The outcome of these runs."""
     return Summary(TRUTH, in_time_ms, prices or Prices()).of(runs, alone=alone)
+
+
+def test_a_run_without_messages_is_one_sentence():
+    """Nothing can be said of it, and it is not a bug."""
+    runs = [simulate(scenario(rate=0.001, seconds=1.0), which=exits(0.6))]
+
+    with pytest.raises(ConfigError, match="no message came that counts: raise --rate or --seconds"):
+        summarised(runs)
 
 
 def test_accuracy_is_as_the_formula_says():

@@ -43,6 +43,15 @@ def report(record, tmp_path):
     return report_of(swept.file_of(record, tmp_path), record)
 
 
+def test_a_tau_of_a_label_that_nobody_knows_is_one_sentence(record, tmp_path):
+    """The file says the right record, and somebody has changed it."""
+    file = swept.file_of(record, tmp_path, rounds=0)
+    points = tuple(it.model_copy(update={"taus": {"other": 0.5}}) for it in file.points)
+
+    with pytest.raises(DataError, match="a tau for the label 'other', which its record does not"):
+        report_of(file.model_copy(update={"points": points}), record)
+
+
 def with_live(report):
     """The same, and one point that was measured too."""
     live = LivePoint.model_validate(LIVE)

@@ -12,10 +12,14 @@ from hunch.errors import DataError, InvariantBroken
 from hunch.evaluation.kept_points import kept
 from hunch.evaluation.policies import policy_of_choice
 from hunch.evaluation.records import read
-from hunch.evaluation.simulation.outcome import Prices
+from hunch.evaluation.simulation.outcome import QUANTILES, Prices
 from hunch.evaluation.simulator import Setting
 from hunch.evaluation.sweep_explaining import change
 from hunch.evaluation.sweep_file import read_sweep
+
+LATENCY = {"quantiles_ms": [1.0] * len(QUANTILES)} | {
+    f"p{it}_ms": {"value": 1.0} for it in (50, 95, 99)
+}
 
 
 @pytest.fixture
@@ -114,6 +118,27 @@ def test_a_sweep_is_read_as_it_was_written(record, tmp_path):
         file.record.sha256,
     )
     assert any("do not count" in sentence for sentence in file.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"rates": {}}, "rates"),
+        ({"by_path": {"other": LATENCY}}, "by_path.other"),
+        ({"latency": {"quantiles_ms": []}}, "latency.quantiles_ms"),
+    ],
+    ids=["rates", "paths", "quantiles"],
+)
+def test_an_outcome_that_lacks_what_a_report_shows_is_no_sweep(record, tmp_path, changes, key):
+    """So that no report comes upon it in the middle of a page."""
+    said = json.loads(file_of(record, tmp_path, rounds=0).text())
+    outcome = said["points"][0]["outcome"]
+    for name, value in changes.items():
+        outcome[name] = outcome[name] | value if name == "latency" else value
+    (tmp_path / "s.json").write_text(json.dumps(said))
+
+    with pytest.raises(DataError, match=rf"no sweep of the format 1 \(points.0.outcome.{key}"):
+        read_sweep(tmp_path / "s.json")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What another τ or Δ would have done: exact where the decisions say it, a range where not."""
 
+import itertools
+
 import orjson
 import pytest
 
@@ -8,16 +10,17 @@ from hunch.evaluation.what_if import Late, Span, WhatIf, decided_of
 
 TAU, DELTA_MS = 0.8, 300
 DEFERRED_MS = 1_000.0
+NUMBERS = itertools.count()
 
 
-def decision(score, *, origin="o", path="fast", slow=None, join_ms=0.0, **more):
+def decision(score, *, origin=None, path="fast", slow=None, join_ms=0.0, **more):
     """A decision as it stands on the topic; `slow` is the label of the slow model."""
     reason = {"fast": "confident", "slow": "verified", "fallback": "deadline"}.get(path, path)
     times = {"wait": 1.0, "fast": 2.0, "total": 5.0 + join_ms}
     if path != "fast":
         times["join"] = join_ms
     said = {
-        "origin": origin,
+        "origin": origin or f"messages-0-{next(NUMBERS)}",
         "path": path,
         "reason": reason,
         "fast": {"label": "a", "confidence": score, "model": "f@1"},
@@ -147,6 +150,42 @@ def test_only_the_policy_that_decided_last_is_asked_about():
         found.other_policies,
         found.others,
     )
+
+
+def test_of_repeated_decisions_the_first_counts():
+    """At-least-once repeats some after a crash, maybe on another path."""
+    values = [
+        decision(0.5, path="fallback", join_ms=300.0, origin="same"),
+        decision(0.5, path="slow", slow="a", join_ms=100.0, origin="same"),
+    ]
+    found = decided_of(values, {})
+
+    assert [True] == [it.is_slow for it in found.messages]
+    assert 1 == found.repeated
+
+
+def test_delta_from_the_record_s_timestamp_is_no_client_s_deadline():
+    """5 ms of each Δ have passed at the deferral: 100 ms more let a late answer in."""
+    sent = [
+        decision(0.5, path="fallback", join_ms=295.0, origin="late", deadline_ms=DEFERRED_MS + 295),
+        decision(0.5, path="slow", slow="b", join_ms=100.0, deadline_ms=DEFERRED_MS + 295),
+    ]
+    late = {"late": Late("b", DEFERRED_MS + 394.0)}
+    asked = WhatIf(decided_of(sent, late, deadline_from="ingest"))
+
+    assert [0.5, 1.0, 0.5, 0.0] == [asked.of(TAU, it).slow.high for it in (300, 400, 105, 104)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"at_ms": None}, {"times": {}}, {"fast": "a"}, {"tau": "0.8"}, {"origin": 3}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_only_looks_like_a_decision_does_not_count(changes):
+    """Somebody else may write to the topic, too."""
+    found = decided_of([decision(0.9), decision(0.9, **changes)], {})
+
+    assert 1 == len(found.messages)
 
 
 @pytest.mark.parametrize(

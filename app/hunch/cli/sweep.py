@@ -193,6 +193,8 @@ def _swept(
     from hunch.evaluation.kept_points import kept  # noqa: PLC0415  needs the extra
     from hunch.evaluation.sweeping import sweep as swept  # noqa: PLC0415
 
+    if not results.name:
+        raise ConfigError(f"--results {results} is no file: name one, like sweep.json.")
     points = results.with_name(f"{results.stem}.points.jsonl")
     try:
         with kept(points) as known, watching(points, known, as_json=as_json) as on_progress:

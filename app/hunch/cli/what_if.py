@@ -1,7 +1,7 @@
 """`hunch what-if`: what another τ or Δ would have done to what a running system has decided."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +66,9 @@ def what_if(
     asked = _asked(taus, deltas)
     settings = loaded(context, config, assignments, bootstrap=bootstrap).settings
     decisions, late = asyncio.run(_read(settings, limit))
-    decided = decided_of([it.value or b"" for it in decisions], _late(late))
+    decided = decided_of(
+        [it.value or b"" for it in decisions], _late(late), deadline_from=settings.deadline_from
+    )
     answers = WhatIf(decided)
     points = [
         (tau, delta)
@@ -104,12 +106,33 @@ async def _read(settings: Settings, limit: int) -> tuple[list[Record], list[Reco
     """The latest decisions, and all late results that are there."""
     with told_as_sentences(settings):
         async with connected(settings) as client:
-            decisions = await _latest(client, settings.topic("decisions"), settings, limit)
-            late = await _latest(client, settings.topic("late-results"), settings, limit)
-    return decisions, late
+            decisions, cut = await _latest(client, settings.topic("decisions"), settings, limit)
+            late, _ = await _latest(client, settings.topic("late-results"), settings, limit)
+    return since_all_are_there(decisions, cut), late
 
 
-async def _latest(client: KafkaClient, topic: str, settings: Settings, limit: int) -> list[Record]:
+def since_all_are_there(records: Sequence[Record], cut: Collection[int]) -> list[Record]:
+    """Those from the moment on from which no partition lacks any.
+
+    Fast decisions and the joiner's stand in different partitions: without this, one of them would
+    be asked about over a longer time than the other, and rates would be wrong.
+
+    Args:
+        records: of all partitions, each in the order of its log.
+        cut: partitions that hold, or held, earlier ones than were read.
+    """
+    first_ms: dict[int, int] = {}
+    for record in records:
+        if record.partition in cut:
+            first_ms.setdefault(record.partition, record.timestamp)
+    since_ms = max(first_ms.values(), default=0)
+    return [record for record in records if record.timestamp >= since_ms]
+
+
+async def _latest(
+    client: KafkaClient, topic: str, settings: Settings, limit: int
+) -> tuple[list[Record], set[int]]:
+    """About so many records, and the partitions that are not read from offset 0 on."""
     consumer: Any = client.consumer("read_committed")
     await consumer.start()
     try:
@@ -120,9 +143,11 @@ async def _latest(client: KafkaClient, topic: str, settings: Settings, limit: in
         ends = await consumer.end_offsets(assigned)
         held = sum(ends[it] - firsts[it] for it in assigned)
         share = min(1.0, limit / held) if held else 1.0
-        for it in assigned:
-            consumer.seek(it, ends[it] - round((ends[it] - firsts[it]) * share))
-        return await _up_to(consumer, assigned, ends)
+        starts = {it: ends[it] - round((ends[it] - firsts[it]) * share) for it in assigned}
+        for it, start in starts.items():
+            consumer.seek(it, start)
+        cut = {it.partition for it, start in starts.items() if start > 0}
+        return await _up_to(consumer, assigned, ends), cut
     except OffsetOutOfRangeError as error:
         raise DataError(
             f"The broker has deleted what was to be read of {topic}: run this again."
@@ -208,6 +233,14 @@ def _sentences(decided: "Decided", found: Sequence["Hypothesis"]) -> list[str]:
         said.append(f"Left out: {decided.other_policies:,} decisions of other policies.")
     if decided.others:
         said.append(f"Left out: {decided.others:,} decisions that neither exited nor waited.")
+    if decided.repeated:
+        said.append(f"Left out: {decided.repeated:,} decisions on a message that had one already.")
+    if any(it.delta_ms < decided.delta_ms for it in found):
+        said.append(
+            "Under a shorter delta the slow stage would have taken smaller batches sooner, and "
+            "refused what it could not answer slow_reserve_ms before the deadline: where delta is "
+            "not well above the times of the slow answers, ask `hunch sweep`."
+        )
     if any(it.unknown for it in found):
         said.append(
             "A higher tau defers what exited, and nobody knows what the slow model would have said "
@@ -235,6 +268,7 @@ def _document(decided: "Decided", found: Sequence["Hypothesis"]) -> dict[str, An
         "messages": len(decided.messages),
         "other_policies": decided.other_policies,
         "others": decided.others,
+        "repeated": decided.repeated,
         "points": [
             asdict(it)
             | {

@@ -63,7 +63,8 @@ class Traffic:
         expected = until_ms * self.rate_per_s / 1000
         if expected > MOST_MESSAGES:
             raise ConfigError(
-                f"{expected:,.0f} messages are too many for one run: lower --rate or --seconds."
+                f"{expected:,.0f} messages are too many for one run, which lasts --warm-up, "
+                "--seconds and twice the longest delta: lower one of them, or --rate."
             )
         chance = np.random.default_rng([seed, 1])
         gap_ms = 1000.0 / self.rate_per_s
@@ -107,7 +108,7 @@ def read_timestamps(path: Path) -> tuple[float, ...]:
         raise DataError(
             f"{path} must hold one timestamp in milliseconds a line, and has something else."
         ) from None
-    if len(found) < 2 or not math.isfinite(span_ms(found)) or span_ms(found) <= 0:
+    if len(found) < 2 or not all(map(math.isfinite, found)) or span_ms(found) <= 0:
         raise DataError(f"{path} must hold the timestamps of two messages or more, not all equal.")
     return tuple(found)
 

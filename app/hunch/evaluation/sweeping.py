@@ -4,6 +4,7 @@ What is found is kept at once (`kept_points`): a sweep that was stopped goes on 
 """
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -174,7 +175,16 @@ _IN_THIS_PROCESS: list[Simulator] = []
 def _prepare(simulator: Simulator) -> None:
     """Ctrl-C is for the process that waits for this one: it ends both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _IN_THIS_PROCESS.append(simulator)
+
+
+def _end_with_parent() -> None:
+    """Nobody else ends this process where the one that waits for it is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _outcome(setting: Setting) -> dict[str, Any]:

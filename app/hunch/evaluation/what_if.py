@@ -1,7 +1,8 @@
 """What another τ or Δ would have done to messages that are decided.
 
 Known is what the decisions say: every score, and of what was deferred the slow model's answer and
-when it came, where it did. So a lower τ and a shorter Δ are known to the message. Not known is
+when it came, where it did. So a lower τ is known to the message, and a shorter Δ as far as the slow
+stage had answered at the same moment: really it hurries, and refuses, by the deadline. Not known is
 
     what the slow model would have said of what exited: a higher τ defers it
     when an answer would have come that never did: a longer Δ waits for it
@@ -14,7 +15,7 @@ assumed, and is for a simulation to find out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -53,6 +54,7 @@ class Message(NamedTuple):
         join_ms: from the deferral to the decision; 0 where there was none.
         total_ms: from the message to the decision.
         limit_ms: what the client allowed from the deferral on, where that was less than Δ.
+        passed_ms: of Δ when it was or would be deferred; 0 where Δ counts from the deferral.
     """
 
     score: float
@@ -63,6 +65,7 @@ class Message(NamedTuple):
     join_ms: float
     total_ms: float
     limit_ms: float | None
+    passed_ms: float = 0.0
 
 
 class Late(NamedTuple):
@@ -122,6 +125,7 @@ class Decided:
         messages: that can be asked about.
         other_policies: decisions that name another one.
         others: errors, and fallbacks that never were to be deferred.
+        repeated: decisions on a message that had one, which do not count.
     """
 
     policy: str
@@ -131,25 +135,35 @@ class Decided:
     messages: Sequence[Message]
     other_policies: int
     others: int
+    repeated: int = 0
 
 
-def decided_of(values: Sequence[bytes], late: Mapping[str, Late]) -> Decided:
+def decided_of(
+    values: Sequence[bytes],
+    late: Mapping[str, Late],
+    *,
+    deadline_from: Literal["deferral", "ingest"] = "deferral",
+) -> Decided:
     """What decisions say, of the policy that decided last.
 
     Args:
         values: of records on `decisions`.
         late: origin → the answer that came too late.
+        deadline_from: what Δ counts from, as in the settings.
 
     Raises `DataError` where there is nothing to ask about.
     """
-    found = [said for said in map(_object, values) if said is not None]
+    every = [said for said in map(_object, values) if said is not None]
+    first = {said["origin"]: said for said in sorted(every, key=_at_ms, reverse=True)}
+    found = sorted(first.values(), key=_at_ms)
     if not found:
         raise DataError("There are no decisions to ask about: send messages first.")
-    latest = max(found, key=lambda said: said["at_ms"])
+    latest = found[-1]
     policy, delta_ms = latest["policy"], latest["delta_ms"]
     own = [it for it in found if it["policy"] == policy and it["delta_ms"] == delta_ms]
     taus = {said["tau"] for said in own}
-    read = [_message(said, late.get(said["origin"])) for said in own]
+    is_from_ingest = deadline_from == "ingest"
+    read = [_message(said, late.get(said["origin"]), is_from_ingest=is_from_ingest) for said in own]
     messages = [message for message in read if message is not None]
     if not messages:
         raise DataError(f"No decision of the policy {policy} can be asked about: all are errors.")
@@ -161,6 +175,7 @@ def decided_of(values: Sequence[bytes], late: Mapping[str, Late]) -> Decided:
         messages=messages,
         other_policies=len(found) - len(own),
         others=len(own) - len(messages),
+        repeated=len(every) - len(found),
     )
 
 
@@ -181,16 +196,18 @@ class WhatIf:
         self._limit_ms = np.array(
             [np.inf if it.limit_ms is None else it.limit_ms for it in messages]
         )
+        self._passed_ms = np.array([it.passed_ms for it in messages])
+        self._waited_ms = self._waits_ms(self._delta_ms)
 
     def of(self, tau: float, delta_ms: int) -> Hypothesis:
         """What they would have done."""
         exits = self._scores >= tau
-        waits_ms = np.minimum(self._limit_ms, delta_ms)
+        waits_ms = self._waits_ms(delta_ms)
         fresh = ~exits & ~self._was_deferred
         still = ~exits & self._was_deferred
         in_time = still & self._is_told & (self._slow_ms <= waits_ms)
         late = (still & self._is_told & ~in_time) | (fresh & (waits_ms <= 0.0))
-        never = still & ~self._is_told & (waits_ms <= self._delta_ms)
+        never = still & ~self._is_told & (waits_ms <= self._waited_ms)
         perhaps = ~exits & ~in_time & ~late & ~never
         surely = self._changes(exits | late | never, in_time)
         count = len(exits)
@@ -208,6 +225,11 @@ class WhatIf:
             p95_ms=self._p95(exits, in_time, perhaps, waits_ms),
             unknown=float((fresh & perhaps).mean()),
         )
+
+    def _waits_ms(self, delta_ms: int) -> Floats:
+        """How long each message may wait from its deferral on."""
+        waits_ms: Floats = np.minimum(self._limit_ms, np.maximum(delta_ms - self._passed_ms, 0.0))
+        return waits_ms
 
     def _changes(self, is_fast: Flags, is_slow: Flags) -> Flags:
         """Who gets another answer, of those whose model is known."""
@@ -228,7 +250,7 @@ class WhatIf:
 
     def _p95(self, exits: Flags, in_time: Flags, perhaps: Flags, waits_ms: Floats) -> Span:
         """From the fast answer at once to Δ at the latest, where nobody knows."""
-        fell_back = self._was_deferred & ~self._was_slow & (waits_ms <= self._delta_ms)
+        fell_back = self._was_deferred & ~self._was_slow & (waits_ms <= self._waited_ms)
         held_ms = np.where(fell_back, np.minimum(waits_ms, self._join_ms), waits_ms)
         after_ms = np.where(in_time, self._slow_ms, held_ms)
         after_ms[exits] = 0.0
@@ -238,7 +260,7 @@ class WhatIf:
         return Span(float(least), float(most))
 
 
-def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
+def _message(said: Mapping[str, Any], late: Late | None, *, is_from_ingest: bool) -> Message | None:
     """None for what is an error, or never was to be deferred and did not exit."""
     path, reason = said["path"], said["reason"]
     is_deferred = reason in WAITED
@@ -256,8 +278,10 @@ def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
             join_ms=0.0,
             total_ms=total_ms,
             limit_ms=None,
+            passed_ms=total_ms if is_from_ingest else 0.0,
         )
     join_ms = times["join"]
+    passed_ms = total_ms - join_ms if is_from_ingest else 0.0
     deferred_ms = said["at_ms"] - join_ms
     own_ms = max(0.0, said["deadline_ms"] - deferred_ms)
     is_slow = path == Path.SLOW
@@ -267,7 +291,7 @@ def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
     elif late is not None:
         slow_ms = max(late.at_ms - deferred_ms, own_ms + SLACK_MS)
         differs = late.label != fast["label"]
-    limit_ms = own_ms if own_ms < said["delta_ms"] - SLACK_MS else None
+    limit_ms = own_ms if own_ms < said["delta_ms"] - passed_ms - SLACK_MS else None
     return Message(
         score=score,
         is_deferred=True,
@@ -277,7 +301,13 @@ def _message(said: Mapping[str, Any], late: Late | None) -> Message | None:
         join_ms=join_ms,
         total_ms=total_ms,
         limit_ms=limit_ms,
+        passed_ms=passed_ms,
     )
+
+
+def _at_ms(said: Mapping[str, Any]) -> float:
+    at_ms: float = said["at_ms"]
+    return at_ms
 
 
 def _object(value: bytes) -> dict[str, Any] | None:
@@ -287,4 +317,22 @@ def _object(value: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     is_decision = isinstance(said, dict) and said.keys() >= NEEDED
-    return said if is_decision else None
+    return said if is_decision and _is_whole(said) else None
+
+
+def _is_whole(said: Mapping[str, Any]) -> bool:
+    """Whether what is asked about is there, each of its kind."""
+    times, fast, slow = said["times"], said["fast"], said["slow"]
+    numbers = [said["at_ms"], said["tau"], said["delta_ms"]]
+    if said["path"] != Path.ERROR:
+        if not (isinstance(times, dict) and isinstance(fast, dict)):
+            return False
+        numbers += [times.get("total"), said.get("score", fast.get("confidence"))]
+        if said["reason"] in WAITED:
+            numbers += [times.get("join"), said.get("deadline_ms")]
+        if said["path"] == Path.SLOW and not (isinstance(slow, dict) and "label" in slow):
+            return False
+    words = [said["origin"], said["path"], said["reason"], said["policy"]]
+    return all(isinstance(it, str) for it in words) and all(
+        isinstance(it, int | float) for it in numbers
+    )

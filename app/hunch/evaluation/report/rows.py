@@ -128,6 +128,11 @@ def rows_of(sweep: SweepFile, record: Record, point: Point) -> RecordRows:
 
 def _policy(sweep: SweepFile, point: Point, labels: tuple[str, ...]) -> ExitPolicy:
     column_of = {label: column for column, label in enumerate(labels)}
+    if unknown := sorted(set(point.taus) - set(column_of)):
+        raise DataError(
+            f"The sweep has a tau for the label {unknown[0]!r}, which its record does not know: "
+            "sweep again."
+        )
     return ExitPolicy(
         name="report",
         tau=point.tau,

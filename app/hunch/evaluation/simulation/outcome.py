@@ -5,9 +5,9 @@ these would change it. All else comes with a Student interval over the seeds: ho
 arrivals and times does. Both are about the simulation, not about how well it is like the world.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.stats import t as student
 
 from hunch.core.envelope import Path
+from hunch.errors import ConfigError
 from hunch.evaluation.simulation.run import ENDS, Run
 
 LEVEL = 0.95
@@ -27,6 +28,12 @@ KEEPS_UP = 0.98
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+PathName = Literal["fast", "slow", "fallback"]
+PATHS: Mapping[PathName, Path] = {
+    "fast": Path.FAST,
+    "slow": Path.SLOW,
+    "fallback": Path.FALLBACK,
+}
 
 
 class _Part(BaseModel):
@@ -48,7 +55,9 @@ class Latency(_Part):
         quantiles_ms: at `QUANTILES`, the mean over the seeds: the shape of it.
     """
 
-    quantiles_ms: tuple[Finite, ...]
+    quantiles_ms: Annotated[
+        tuple[Finite, ...], Field(min_length=len(QUANTILES), max_length=len(QUANTILES))
+    ]
     p50_ms: Estimate
     p95_ms: Estimate
     p99_ms: Estimate
@@ -79,8 +88,8 @@ class Outcome(_Part):
     accuracy: Estimate
     gap: Estimate
     latency: Latency
-    by_path: dict[str, Latency]
-    rates: dict[str, Estimate]
+    by_path: dict[PathName, Latency]
+    rates: Annotated[dict[PathName, Estimate], Field(min_length=3)]
     reasons: dict[str, Estimate]
     offered_per_s: Estimate
     decided_per_s: Estimate
@@ -140,8 +149,14 @@ class Summary:
         Args:
             runs: one or more.
             alone: `slow` where the slow model has answered in the fast one's place.
+
+        Raises `ConfigError` where no message of a run counts.
         """
         looks = [_Look(run, self._truth, alone) for run in runs]
+        if not all(len(look.rows) for look in looks):
+            raise ConfigError(
+                "In one of the runs no message came that counts: raise --rate or --seconds."
+            )
         accuracy, gap = self._of_rows(looks)
         return Outcome(
             messages=sum(len(look.latency_ms) for look in looks),
@@ -149,13 +164,13 @@ class Summary:
             gap=gap,
             latency=_latency([look.latency_ms for look in looks]),
             by_path={
-                path.value: _latency([look.latency_ms[look.on(path)] for look in looks])
-                for path in (Path.FAST, Path.SLOW, Path.FALLBACK)
+                name: _latency([look.latency_ms[look.on(path)] for look in looks])
+                for name, path in PATHS.items()
                 if all(look.on(path).any() for look in looks)
             },
             rates={
-                path.value: _estimate([float(look.on(path).mean()) for look in looks])
-                for path in (Path.FAST, Path.SLOW, Path.FALLBACK)
+                name: _estimate([float(look.on(path).mean()) for look in looks])
+                for name, path in PATHS.items()
             },
             reasons={
                 reason.value: _estimate([float((look.ends == number).mean()) for look in looks])
