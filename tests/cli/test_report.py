@@ -52,6 +52,7 @@ def test_a_record_may_have_moved(hunch, swept):
     [
         (["--out", "x.pdf"], "--out x.pdf must end in .html, .json or .md."),
         (["--out", "no/x.md"], "no/x.md cannot be written: No such file or directory."),
+        (["sweep.json", "--out", "./sweep.json"], "--out sweep.json is the sweep itself"),
         (["none.json"], "none.json cannot be read: No such file or directory."),
         (["r/record.json"], "r/record.json is no sweep of the format 1"),
     ],

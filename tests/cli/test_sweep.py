@@ -181,6 +181,7 @@ def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
         ),
         (["r", "--rate", "0.001", "--seconds", "1"], "In one of the runs no message came that"),
         (["r", "--rate", "1", "--results", "."], "--results . is no file: name one, like"),
+        (["r", "--rate", "1", "--choose", "knee", "--out", "sweep.json"], "--out sweep.json and"),
         (["nowhere", "--rate", "1"], "There is no record in nowhere: make one with"),
         (["r", "--rate", "1", "--pattern", "tidal"], "There is no pattern 'tidal': use one of"),
         (["r", "--rate", "1", "--pattern", "recorded"], "The pattern recorded needs the"),

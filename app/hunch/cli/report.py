@@ -39,6 +39,8 @@ def report(
 
     if out.suffix not in ENDINGS:
         raise ConfigError(f"--out {out} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
+    if out.resolve() == sweep.resolve():
+        raise ConfigError(f"--out {out} is the sweep itself: name another file.")
     file = read_sweep(sweep)
     found = report_of(file, read(record or Path(file.record.folder)))
     if as_json:

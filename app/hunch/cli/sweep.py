@@ -129,6 +129,8 @@ def sweep(
     from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415  needs the extra
 
     name = _choice(choose)
+    if name is not None and out.resolve() == results.resolve():
+        raise ConfigError(f"--out {out} and --results are the same file: name two.")
     asked = Numbers(
         rates=rate, seconds=seconds, warm_up=warm_up, epsilon=epsilon, deadline_ms=deadline_ms
     )

@@ -56,11 +56,12 @@ def kept(path: Path) -> Iterator[KeptPoints]:
         known = _known(whole, path)
         if not half.startswith(START[: len(half)]):
             raise _other(path)
-        with path.open("ab") as file:
-            file.truncate(len(whole) + len(newline))
-            yield KeptPoints(known, file)
+        file = path.open("ab")
+        file.truncate(len(whole) + len(newline))
     except OSError as error:
         raise DataError(f"{path} cannot be used: {error.strerror}.") from error
+    with file:
+        yield KeptPoints(known, file)
 
 
 def _known(content: bytes, path: Path) -> dict[str, Outcome]:

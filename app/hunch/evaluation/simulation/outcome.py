@@ -20,6 +20,9 @@ from hunch.evaluation.simulation.run import ENDS, Run
 
 LEVEL = 0.95
 RESAMPLES = 400
+LEAST_RESAMPLES = 100
+MOST_DRAWN = 20_000_000
+"""Rows in all resamples, 4 bytes each: of more rows there are fewer resamples."""
 PERCENTILES = (50, 95, 99)
 QUANTILES = (0, 1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.9, 100)
 """In percent."""
@@ -80,7 +83,6 @@ class Outcome(_Part):
         wasted_calls: of those, the share whose answer came too late.
         cost: of a message, where prices are given.
         in_time_per_s: right answers by the deadline that was asked about, a second.
-        fast_load: share of the time that the fast models are at work; `slow_load` likewise.
         longest_queue: deferrals that waited for one slow model at once, at most.
     """
 
@@ -98,8 +100,6 @@ class Outcome(_Part):
     wasted_calls: Estimate
     cost: Estimate | None = None
     in_time_per_s: Estimate
-    fast_load: Estimate
-    slow_load: Estimate
     longest_queue: int
 
 
@@ -140,8 +140,10 @@ class Summary:
         self._prices = prices
         rows = len(truth.fast_right)
         chance = np.random.default_rng(0)
-        drawn = chance.multinomial(rows, np.full(rows, 1.0 / rows), size=RESAMPLES)
-        self._weights = drawn.astype(np.float32)
+        count = max(LEAST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // rows))
+        self._weights = np.empty((count, rows), dtype=np.float32)
+        for weights in self._weights:
+            weights[:] = chance.multinomial(rows, np.full(rows, 1.0 / rows))
 
     def of(self, runs: Sequence[Run], *, alone: str | None = None) -> Outcome:
         """The outcome of runs that differ in their seed.
@@ -185,8 +187,6 @@ class Summary:
             wasted_calls=_over_seeds(looks, lambda look: look.wasted),
             cost=_over_seeds(looks, self._cost) if self._prices.are_given else None,
             in_time_per_s=_over_seeds(looks, self._in_time_per_s),
-            fast_load=_over_seeds(looks, lambda look: look.run.fast_busy_ms / look.run.end_ms),
-            slow_load=_over_seeds(looks, lambda look: look.run.slow_busy_ms / look.run.end_ms),
             longest_queue=max(run.longest_queue for run in runs),
         )
 
