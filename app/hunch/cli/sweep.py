@@ -128,9 +128,7 @@ def sweep(
     require_extra()
     from hunch.evaluation.sweep_results import sweep_file_of  # noqa: PLC0415  needs the extra
 
-    name = _choice(choose)
-    if name is not None and out.resolve() == results.resolve():
-        raise ConfigError(f"--out {out} and --results are the same file: name two.")
+    name = _choice(choose, out, results)
     asked = Numbers(
         rates=rate, seconds=seconds, warm_up=warm_up, epsilon=epsilon, deadline_ms=deadline_ms
     )
@@ -229,12 +227,14 @@ def _measured(half: "Live", simulator: "Simulator", place_out: Path | None) -> "
     return simulator.somewhere(found)
 
 
-def _choice(text: str | None) -> "ChoiceName | None":
+def _choice(text: str | None, out: Path, results: Path) -> "ChoiceName | None":
     from hunch.core.frontier import CHOICES  # noqa: PLC0415
 
     found = next((name for name in CHOICES if name == text), None)
     if text is not None and found is None:
         raise ConfigError(f"There is no choice {text!r}: use one of {', '.join(CHOICES)}.")
+    if found is not None and out.resolve() == results.resolve():
+        raise ConfigError(f"--out {out} and --results are the same file: name two.")
     return found
 
 
