@@ -134,4 +134,4 @@ def test_of_many_rows_there_are_fewer_resamples():
     summary = Summary(truth, 100.0, Prices())
 
     assert 200 * rows == summary._weights.size
-    assert 200 * rows == summary._weights.sum()
+    assert 200 * rows == summary._weights.sum(dtype=np.float64)
