@@ -100,6 +100,13 @@ def test_a_choice_that_nothing_meets_writes_no_policy(hunch, tmp_path):
     assert (tmp_path / "sweep.json").exists()
 
 
+def wait_for_a_point(points):
+    """Returns once a sweep has kept one, after 40 s in any case."""
+    until = time.monotonic() + 40
+    while time.monotonic() < until and not (points.exists() and points.stat().st_size):
+        time.sleep(0.05)
+
+
 def test_no_process_outlives_a_sweep_that_is_killed(record, tmp_path):
     """Those that simulate end by themselves where nobody is left to end them."""
     command = [sys.executable, "-c", "from hunch.cli import main; main()", "sweep", record]
@@ -112,10 +119,7 @@ def test_no_process_outlives_a_sweep_that_is_killed(record, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        points = tmp_path / "sweep.points.jsonl"
-        until = time.monotonic() + 40
-        while time.monotonic() < until and not (points.exists() and points.stat().st_size):
-            time.sleep(0.05)
+        wait_for_a_point(tmp_path / "sweep.points.jsonl")
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     _, alive = psutil.wait_procs(children, timeout=20)
@@ -142,9 +146,7 @@ def test_a_sweep_that_is_stopped_goes_on(record, tmp_path):
         start_new_session=True,
     ) as process:
         points = tmp_path / "sweep.points.jsonl"
-        until = time.monotonic() + 40
-        while time.monotonic() < until and not (points.exists() and points.stat().st_size):
-            time.sleep(0.05)
+        wait_for_a_point(points)
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=40)
     known = len(points.read_bytes().splitlines())

@@ -1,7 +1,7 @@
 """A broker for the length of one command: reached within seconds, or one sentence."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from hunch.clock import SystemClock
 from hunch.errors import BrokerError, ConfigError, TopicMismatch
 from hunch.kafka.aio import KafkaClient, wait_for_broker
+from hunch.kafka.client import TopicPartition
 from hunch.settings import Settings
 
 CONNECT_MS = 5_000
@@ -81,3 +82,23 @@ def require_partitions(found: set[int] | None, topic: str, settings: Settings) -
             "`hunch topics apply`, or correct topic_prefix."
         )
     return sorted(found)
+
+
+async def latest_stretches(
+    consumer: Any, topic: str, partitions: Sequence[int], limit: int | None
+) -> dict[TopicPartition, tuple[int, int]]:
+    """First offset and end of the latest records, the same share of every partition.
+
+    Args:
+        consumer: that is assigned all of them, and stands nowhere yet.
+        topic: whose records they are.
+        partitions: of it.
+        limit: about so many records in all; None for all that are there.
+    """
+    assigned = [TopicPartition(topic, partition) for partition in partitions]
+    consumer.assign(assigned)
+    firsts = await consumer.beginning_offsets(assigned)
+    ends = await consumer.end_offsets(assigned)
+    held = sum(ends[it] - firsts[it] for it in assigned)
+    share = 1.0 if limit is None or not held else min(1.0, limit / held)
+    return {it: (ends[it] - round((ends[it] - firsts[it]) * share), ends[it]) for it in assigned}

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiokafka.errors import OffsetOutOfRangeError
 
+from hunch.cli.connection import latest_stretches
 from hunch.errors import DataError
 from hunch.evaluation.rows import Description, Row
 from hunch.kafka.client import TopicPartition
@@ -41,16 +42,8 @@ class TopicRows:
         return found
 
     async def _latest(self) -> dict[str, list[int]]:
-        assigned = [TopicPartition(self._topic, p) for p in self._partitions]
-        self._consumer.assign(assigned)
-        firsts = await self._consumer.beginning_offsets(assigned)
-        ends = await self._consumer.end_offsets(assigned)
-        held = sum(ends[it] - firsts[it] for it in assigned)
-        share = 1.0 if self._limit is None or not held else min(1.0, self._limit / held)
-        return {
-            str(it.partition): [ends[it] - round((ends[it] - firsts[it]) * share), ends[it]]
-            for it in assigned
-        }
+        found = await latest_stretches(self._consumer, self._topic, self._partitions, self._limit)
+        return {str(it.partition): list(stretch) for it, stretch in found.items()}
 
     async def rows(self, after: str | None) -> AsyncIterator[Row]:
         """The records of the stretches; their origin is partition-offset."""

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from aiokafka.errors import OffsetOutOfRangeError
 
-from hunch.cli.connection import connected, partitions_of, told_as_sentences
+from hunch.cli.connection import (
+    connected,
+    latest_stretches,
+    partitions_of,
+    told_as_sentences,
+)
 from hunch.cli.options import Assignments, Bootstrap, Config, Json, loaded
 from hunch.cli.output import show_json, show_table
 from hunch.cli.sweep_options import LARGEST_DELTA_MS, required
@@ -137,17 +142,12 @@ async def _latest(
     await consumer.start()
     try:
         partitions = await partitions_of(consumer, topic, settings)
-        assigned = [TopicPartition(topic, it) for it in partitions]
-        consumer.assign(assigned)
-        firsts = await consumer.beginning_offsets(assigned)
-        ends = await consumer.end_offsets(assigned)
-        held = sum(ends[it] - firsts[it] for it in assigned)
-        share = min(1.0, limit / held) if held else 1.0
-        starts = {it: ends[it] - round((ends[it] - firsts[it]) * share) for it in assigned}
-        for it, start in starts.items():
+        stretches = await latest_stretches(consumer, topic, partitions, limit)
+        for it, (start, _) in stretches.items():
             consumer.seek(it, start)
-        cut = {it.partition for it, start in starts.items() if start > 0}
-        return await _up_to(consumer, assigned, ends), cut
+        cut = {it.partition for it, (start, _) in stretches.items() if start > 0}
+        ends = {it: end for it, (_, end) in stretches.items()}
+        return await _up_to(consumer, topic, ends), cut
     except OffsetOutOfRangeError as error:
         raise DataError(
             f"The broker has deleted what was to be read of {topic}: run this again."
@@ -156,15 +156,13 @@ async def _latest(
         await consumer.stop()
 
 
-async def _up_to(
-    consumer: Any, assigned: Sequence[TopicPartition], ends: dict[TopicPartition, int]
-) -> list[Record]:
+async def _up_to(consumer: Any, topic: str, ends: dict[TopicPartition, int]) -> list[Record]:
     """All records before these ends; raises `BrokerError` where they do not come."""
     found: list[Record] = []
     loop = asyncio.get_running_loop()
     heard_s = loop.time()
     while True:
-        left = [it for it in assigned if await consumer.position(it) < ends[it]]
+        left = [it for it, end in ends.items() if await consumer.position(it) < end]
         if not left:
             return found
         records = await consumer.getmany(*left, timeout_ms=POLL_MS)
@@ -174,7 +172,7 @@ async def _up_to(
             heard_s = loop.time()
         elif loop.time() - heard_s > SILENCE_S:
             raise BrokerError(
-                f"The broker sends no more of {assigned[0].topic}: see that it runs, then start "
+                f"The broker sends no more of {topic}: see that it runs, then start "
                 "this command again."
             )
 
